@@ -8,6 +8,7 @@
 - XNLI-1.0: `xnli.dev.tsv`, `xnli.test.tsv`, `multinli.train.<language>.tsv`, as the authors of XNLI distribute it.
 """
 
+import os
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -25,6 +26,12 @@ Reader = Callable[[Task, Path, str, Role], Table]
 _SHARD = re.compile(r"-(\d{5})-of-(\d{5})(?:-[0-9a-f]+)?\.parquet$")
 MANY_ROWS = 1_000_000  # assumed if nothing says how many there should be
 SUFFIXES = (".parquet", ".tsv", ".csv", ".jsonl")
+
+
+def local_copy(data: str | os.PathLike[str] | None) -> Path | None:
+    """Return the folder with a local copy of the data: `data`, or else what XEVAL_DATA names; None if neither does."""
+    named = data or os.environ.get("XEVAL_DATA")
+    return Path(named) if named else None
 
 
 def recognise(folder: Path, task: Task) -> tuple[str, Reader]:

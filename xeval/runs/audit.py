@@ -13,6 +13,7 @@ import pandas as pd
 
 from xeval.data.corpus import Corpus
 from xeval.data.hub import show_bars
+from xeval.data.layouts import local_copy
 from xeval.data.model_files import Checkpoint, find_checkpoint
 from xeval.data.source import open_source
 from xeval.definitions import registry
@@ -119,8 +120,8 @@ def audit(  # noqa: PLR0913  one parameter for each option
     _check_metric(definition)
     recipe = fitting(definition, registry.get_recipe(definition.default_recipe))
     show_bars(reporter.draws_bars)
-    data = folder_of_data(data, lambda: definition, reporter) or os.environ.get("XEVAL_DATA") or None
-    corpus = Corpus(open_source(definition, Path(data) if data else None, [code], False), Limits())
+    copy = local_copy(folder_of_data(data, lambda: definition, reporter))
+    corpus = Corpus(open_source(definition, copy, [code], False), Limits())
     checkpoint = find_checkpoint(name_of_model(model, reporter))
     compute = devices.choose(device, dtype, hidden_size(checkpoint))
     tests = {code: corpus.test(code)}

@@ -9,6 +9,7 @@ from typing import Any
 
 from xeval.data.corpus import Corpus
 from xeval.data.hub import show_bars
+from xeval.data.layouts import local_copy
 from xeval.data.model_files import Checkpoint, find_checkpoint
 from xeval.data.source import DataSource, open_source
 from xeval.definitions import registry
@@ -243,8 +244,7 @@ def prepare_grid(  # noqa: PLR0913  what `run` takes
     else:
         _check_selection(definition, changed.values(), every_checkpoint)
     show_bars(reporter.draws_bars)
-    data = data or os.environ.get("XEVAL_DATA") or None
-    copy = Path(data) if data else None
+    copy = local_copy(data)
     corpus = corpus or Corpus(open_source(definition, copy, codes, train), row_limits)
     known = known_runs(Path(results), definition.name)
     checkpoints = {name: _known_by_its_files(find_checkpoint(name), known) for name, _ in pairs}

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from xeval.data.bundle import using
-from xeval.data.layouts import recognise
+from xeval.data.layouts import local_copy, recognise
 from xeval.data.model_files import glimpse, missing_model_bytes
 from xeval.data.source import missing_data_bytes
 from xeval.definitions import registry
@@ -174,9 +174,9 @@ class _TaskOutlook:
         self.limits: Limits = limits(grid.options.get("max_train"), grid.options.get("max_eval"), self.task.test_split)
         self.choose = partial(devices.choose, grid.options.get("device", "auto"), grid.options.get("dtype", "auto"))
         self.choose()  # refuses unknown words before anything is printed
-        self.data = grid.options.get("data") or os.environ.get("XEVAL_DATA") or None
-        if self.data is not None and not Path(self.data).is_dir():
-            recognise(Path(self.data), self.task)  # raises an error that says what is wanted
+        self.data = local_copy(grid.options.get("data"))
+        if self.data is not None and not self.data.is_dir():
+            recognise(self.data, self.task)  # raises an error that says what is wanted
         self._known = known_runs(Path(grid.options.get("results") or "results"), self.task.name)
 
     def check_sweep(self) -> None:

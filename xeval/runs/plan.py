@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, Field, ValidationError
 
 from xeval.data.bundle import using
+from xeval.data.layouts import local_copy
 from xeval.definitions import registry
 from xeval.definitions.model_name import ModelName
 from xeval.definitions.toml import Frozen, first_complaint
@@ -343,7 +344,7 @@ class _Planner:
 
     def _common(self, task: str, options: dict[str, Any]) -> dict[str, Any]:
         """Return the values that all runs of a task have in common."""
-        data = options.get("data") or os.environ.get("XEVAL_DATA") or None
+        data = local_copy(options.get("data"))
         folders = registry.user_folders([Path(folder) for folder in options.get("tasks_dirs") or ()])
         as_they_are = (
             *("train", "train_language", "every_checkpoint", "keep_weights"),

@@ -23,6 +23,7 @@ from xeval.checks.before.tokenizer_checks import (
     tokenizer_of,
 )
 from xeval.data.corpus import Corpus
+from xeval.data.layouts import local_copy
 from xeval.data.model_files import Checkpoint, find_checkpoint
 from xeval.data.model_folder import weight_files
 from xeval.data.source import open_source
@@ -108,8 +109,7 @@ def doctor(  # noqa: PLR0913  takes what `run` takes
     codes = registry.check_languages(definition, languages)
     chosen, train = registry.get_recipe(recipe or definition.default_recipe), train and definition.of_kind.trains
     checkpoints = list(dict.fromkeys(find_checkpoint(name) for name in dict.fromkeys(models)))
-    data = data or os.environ.get("XEVAL_DATA") or None
-    corpus = Corpus(open_source(definition, Path(data) if data else None, codes, train), Limits())
+    corpus = Corpus(open_source(definition, local_copy(data), codes, train), Limits())
     tests, unreadable = _read(corpus, codes, train)
     by_subject += [(DATA, finding) for finding in unreadable]
     readable = train and not any(finding.name.startswith(("train", "selection")) for finding in unreadable)

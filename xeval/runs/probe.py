@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from xeval.data.corpus import Corpus
+from xeval.data.layouts import local_copy
 from xeval.data.model_files import Checkpoint, find_checkpoint
 from xeval.data.source import open_source
 from xeval.definitions import registry
@@ -74,8 +75,7 @@ def probe(  # noqa: PLR0913  takes what `run` takes
     mask_id = mask_id_of(checkpoint.id, tokenizer)
     compute = devices.choose(device, dtype, hidden_size(checkpoint))
     masked_lm.to(compute.device)
-    data = data or os.environ.get("XEVAL_DATA") or None
-    corpus = Corpus(open_source(definition, Path(data) if data else None, codes, training=False), Limits())
+    corpus = Corpus(open_source(definition, local_copy(data), codes, training=False), Limits())
     tests = {language: corpus.test(language) for language in codes}
     name, parallel = _text_of(definition, tests[codes[0]], text), are_parallel(definition, list(tests.values()))
     columns = {language: _texts(rows, name) for language, rows in tests.items()}

@@ -8,6 +8,7 @@ from typing import Any
 
 from xeval.data.corpus import Corpus
 from xeval.data.given_files import read_given, read_key
+from xeval.data.layouts import local_copy
 from xeval.data.source import DataSource, open_source
 from xeval.definitions import registry
 from xeval.definitions.model_name import ModelName
@@ -98,8 +99,7 @@ def score_given(  # noqa: PLR0913  what `score` takes
     given = read_given(Path(predictions), definition, codes)
     source = None
     if labels is None:
-        copy = data or os.environ.get("XEVAL_DATA") or None
-        source = open_source(definition, Path(copy) if copy else None, list(given), training=False)
+        source = open_source(definition, local_copy(data), list(given), training=False)
         corpus = Corpus(source, Limits(test_split=definition.test_split))
         with reporter.phase("read", len(given), "languages") as phase:
             rows = {}

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from xeval.data.corpus import Corpus
+from xeval.data.layouts import local_copy
 from xeval.data.model_files import find_checkpoint
 from xeval.data.source import open_source
 from xeval.definitions import registry
@@ -127,7 +128,7 @@ def suite_grids(  # noqa: PLR0913  what `run_grid` takes
     reporter = reporter or Silent()
     suite, folders = registry.get_suite(name), [Path(folder) for folder in tasks_dirs]
     row_limits = _check_what_holds_for_all(models, recipes, options)
-    data = data or os.environ.get("XEVAL_DATA") or None
+    copy = local_copy(data)
     skipped: dict[str, str] = {}
     grids: dict[str, TaskGrid] = {}
     lines: list[str] = []
@@ -135,7 +136,7 @@ def suite_grids(  # noqa: PLR0913  what `run_grid` takes
         try:
             task = registry.get_task(member.task, folders)
             wanted = Wanted(languages, train, options.get("test_split"), row_limits)
-            rows = find_rows(task, member, Path(data) if data else None, wanted)
+            rows = find_rows(task, member, copy, wanted)
         except XevalError as error:
             skipped[member.task] = str(error)
             continue
@@ -195,7 +196,7 @@ def score_suite(  # noqa: PLR0913  what `score_given` takes
     suite, outcome = registry.get_suite(name), SuiteRuns()
     submission = Path(predictions)
     _check_submission(suite, submission, reporter)
-    data = data or os.environ.get("XEVAL_DATA") or None
+    copy = local_copy(data)
     for member in suite.tasks:
         try:
             task = registry.get_task(member.task, [Path(folder) for folder in tasks_dirs])
@@ -207,7 +208,7 @@ def score_suite(  # noqa: PLR0913  what `score_given` takes
                 _own_folder(submission, member),
                 model=model,
                 languages=known,
-                data=None if labels else _folders(task, member, Path(data) if data else None)[0],
+                data=None if labels else _folders(task, member, copy)[0],
                 labels=_own_folder(Path(labels), member) if labels else None,
                 tasks_dirs=tasks_dirs,
                 reporter=reporter,
