@@ -1,7 +1,5 @@
 """Probe → terminal, Markdown, CSV, JSON. Numbers become percentages only here, and not in CSV and JSON."""
 
-import csv
-import io
 import json
 import math
 from dataclasses import asdict
@@ -12,7 +10,7 @@ from rich.console import Console
 from xeval.definitions.languages import describe
 from xeval.judging.probe import FEWEST_FOR_INTERVAL, FEWEST_LANGUAGES, Correlation, LanguageProbe, Probe
 from xeval.report.comparison.runs import markdown_table, plain, print_table, shown_p
-from xeval.report.formats.csv import harmless
+from xeval.report.formats.csv import written
 from xeval.report.formats.markdown import escape
 from xeval.support.text import counted, metric_in_words, one_decimal, signed
 
@@ -53,16 +51,11 @@ def markdown(probe: Probe) -> str:
 
 def as_csv(probe: Probe) -> str:
     """Return a row per language, with numbers as they are. Only the other formats have the correlations."""
-    file = io.StringIO()
     rows = [
         {"model": probe.model, "task": probe.task, "text": probe.text, "masking": probe.masking} | _values(language)
         for language in probe.languages
     ]
-    writer = csv.DictWriter(file, list(rows[0]), quoting=csv.QUOTE_NONNUMERIC, lineterminator="\n")
-    writer.writeheader()
-    for row in rows:
-        writer.writerow({column: harmless(value) for column, value in row.items()})
-    return file.getvalue()
+    return written(list(rows[0]), rows)
 
 
 def as_json(probe: Probe) -> str:

@@ -1,7 +1,5 @@
 """Ranking → terminal, Markdown, HTML, CSV, JSON. Numbers become percentages only here, and not in CSV and JSON."""
 
-import csv
-import io
 import json
 from typing import Any
 
@@ -9,7 +7,7 @@ from rich.console import Console
 
 from xeval.judging.comparison.ranking import ALPHA, Pair, RankedModel, Ranking
 from xeval.report.comparison.runs import Parts, markdown_parts, print_parts, shown_p
-from xeval.report.formats.csv import harmless
+from xeval.report.formats.csv import written
 from xeval.report.page.plain import page
 from xeval.support.text import counted, metric_in_words, one_decimal, printed_difference
 
@@ -31,13 +29,8 @@ def html(ranking: Ranking) -> str:
 
 def as_csv(ranking: Ranking) -> str:
     """Return a line for each model, the best first. Scores, differences and deviations are fractions."""
-    file = io.StringIO()
     content = lines(ranking)
-    writer = csv.DictWriter(file, [*content[0]], quoting=csv.QUOTE_NONNUMERIC, lineterminator="\n")
-    writer.writeheader()
-    for line in content:
-        writer.writerow({key: harmless(value) for key, value in line.items()})
-    return file.getvalue()
+    return written([*content[0]], content)
 
 
 def lines(ranking: Ranking) -> list[dict[str, Any]]:

@@ -3,6 +3,7 @@
 import csv
 import io
 import re
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from xeval.report.frame import COLUMNS, tidy_rows
@@ -14,11 +15,16 @@ _FORMULA = re.compile(r"[=+\-@＝＋－＠]")
 
 
 def render(matrix: Matrix) -> str:
-    """Render the scores as fractions, as in the records. Text is quoted, numbers are not; missing values are empty."""
+    """Render the scores as fractions, as in the records."""
+    return written(COLUMNS, tidy_rows(matrix.runs))
+
+
+def written(columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> str:
+    """Return a table as CSV. Text is quoted and harmless, numbers are as they are; missing values are empty."""
     file = io.StringIO()
-    writer = csv.DictWriter(file, COLUMNS, quoting=csv.QUOTE_NONNUMERIC, lineterminator="\n")
+    writer = csv.DictWriter(file, columns, quoting=csv.QUOTE_NONNUMERIC, lineterminator="\n")
     writer.writeheader()
-    for row in tidy_rows(matrix.runs):
+    for row in rows:
         writer.writerow({column: harmless(value) for column, value in row.items()})
     return file.getvalue()
 
