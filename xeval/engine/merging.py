@@ -15,7 +15,6 @@ from xeval.engine.weights import Stored, headers, is_known, is_of_encoder, read_
 from xeval.support.errors import ModelError
 from xeval.support.text import one_line
 
-_WRAPPERS = re.compile(r"^base_model\.model\.")
 _INSIDE = re.compile(r"\.(?:modules_to_save(?:\.default)?|base_layer)(?=\.)")  # in names of modules trained whole
 _MATRIX = re.compile(r"^(.+)\.lora_([AB])(?:\.default)?\.weight$")
 
@@ -76,7 +75,7 @@ def _sorted(
     whole: dict[str, str] = {}
     matrices: dict[str, dict[str, str]] = {}
     for key in stored:
-        name = _WRAPPERS.sub("", key)
+        name = key.removeprefix("base_model.model.")
         if match := _MATRIX.match(name):
             matrices.setdefault(f"{match[1]}.weight", {})[match[2]] = key
         else:
