@@ -4,6 +4,7 @@
 whose files have changed under the same name is taken for the one that was run before. The run itself checks the files.
 """
 
+import math
 import os
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -154,10 +155,7 @@ def _without_layer(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _count_combinations(sweep: Mapping[str, Sequence[Any]]) -> int:
-    n = 1
-    for values in sweep.values():
-        n *= len(values)
-    return n if sweep else 0
+    return math.prod(map(len, sweep.values())) if sweep else 0
 
 
 class _TaskOutlook:

@@ -71,7 +71,6 @@ def examine(spec: RunSpec, unchanged: Recipe, languages: Sequence[str], is_swept
     findings += _check_tokenizer(spec.checkpoint, spec.task, spec.recipe, tests)
     if spec.train:
         findings += _check_training(spec.checkpoint, spec.task, spec.recipe, unchanged, len(spec.corpus.train))
-    if spec.train:
         findings += _check_choice(spec.task, spec.recipe, tests, is_swept)
     return findings
 
