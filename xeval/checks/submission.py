@@ -23,13 +23,13 @@ from xeval.kinds.rows import Rows
 from xeval.results.configurations import by_configuration
 from xeval.results.predictions import column, groups_of, has_labels, tally_of
 from xeval.results.records import Limits, RunRecord, Score
-from xeval.results.store import StoredRun, load_run, run_folder
+from xeval.results.store import RECORD, StoredRun, load_run, run_folder
 from xeval.support.errors import StoreError, XevalError
 from xeval.support.files import safe_name
 from xeval.support.text import one_line
 
 MOST_FILES = 10_000
-MOST_BYTES = {"record.json": 5_000_000, ".parquet": 200_000_000, ".lock": 1_000}
+MOST_BYTES = {RECORD: 5_000_000, ".parquet": 200_000_000, ".lock": 1_000}
 MOST_BYTES_TOGETHER = 2_000_000_000
 MOST_BYTES_UNPACKED = 2_000_000_000
 MOST_VALUES = 100_000_000  # in a file of predictions; a few kilobytes can unpack to more
@@ -85,7 +85,7 @@ def check(folder: Path, tasks: Mapping[str, Task], data: Path | None = None) -> 
 def _check_run(run: StoredRun, folder: Path, task: Task | None, rows: "_RowsAtHand", submission: Submission) -> None:
     submission.n_runs += 1
     for problem in _problems_of_record(run, folder, task):
-        submission.add(run.folder / "record.json", problem)
+        submission.add(run.folder / RECORD, problem)
     for language, score in run.record.scores.items():
         submission.n_scores += 1
         path = run.folder / "predictions" / f"{safe_name(language)}.parquet"
@@ -118,7 +118,7 @@ def _check_files(folder: Path, submission: Submission) -> bool:
             submission.add(
                 path, "no part of a run; wanted TASK/MODEL/RUN/record.json and predictions/LANGUAGE.parquet only"
             )
-        elif status.st_size > (most := MOST_BYTES["record.json" if path.name == "record.json" else ".parquet"]):
+        elif status.st_size > (most := MOST_BYTES[RECORD if path.name == RECORD else ".parquet"]):
             submission.add(path, f"{status.st_size:,} bytes; wanted at most {most:,}")
         total += status.st_size
     if total > MOST_BYTES_TOGETHER:
@@ -132,7 +132,7 @@ def _runs(folder: Path, submission: Submission) -> Iterator[StoredRun]:
         try:
             run = load_run(own)
         except StoreError as error:
-            submission.add(own / "record.json", error)
+            submission.add(own / RECORD, error)
             continue
         if run is None:
             submission.add(own, "predictions without a record.json")
@@ -146,7 +146,7 @@ def _runs(folder: Path, submission: Submission) -> Iterator[StoredRun]:
 
 def _run_of(path: Path) -> Path:
     """Return the folder of the run that a record or a file of predictions belongs to."""
-    return path.parent if path.name == "record.json" else path.parents[1]
+    return path.parent if path.name == RECORD else path.parents[1]
 
 
 # ── records ──

@@ -9,7 +9,8 @@ from xeval.definitions.task import Task
 from xeval.report import from_folder
 from xeval.report.formats import card_on_hub, model_card
 from xeval.report.matrix import Matrix
-from xeval.results.store import MAX_RECORD_BYTES, RECORD, StoredRun, read_content, run_folder
+from xeval.results.records import MAX_RECORD_BYTES
+from xeval.results.store import RECORD, StoredRun, read_content, run_folder
 from xeval.support.errors import StoreError, XevalError
 from xeval.support.files import read_ordinary, safe_name
 from xeval.support.text import counted

@@ -17,12 +17,11 @@ from pydantic import ValidationError
 from xeval.definitions.toml import first_complaint
 from xeval.results import old_records
 from xeval.results.predictions import load_predictions, save_predictions
-from xeval.results.records import CheckpointRecord, CheckpointScore, CheckpointsRecord, RunRecord
+from xeval.results.records import MAX_RECORD_BYTES, CheckpointRecord, CheckpointScore, CheckpointsRecord, RunRecord
 from xeval.support.errors import StoreError
 from xeval.support.files import copy_file, found_in, is_there, read_ordinary, write_atomically
 from xeval.support.sealed import checksums, copy_sealed, finish_sealing, sealing
 
-MAX_RECORD_BYTES = 50_000_000
 MOST_PREDICTIONS = 100_000  # files of one training's checkpoints; up to here, their record and checksums are readable
 _AGAIN = "xeval run with --every-checkpoint trains it again for them"
 

@@ -16,6 +16,7 @@ from xeval.support.text import counted
 ANSWERS_ALONE: Final = "right answers alone"  # the source of data without texts
 ELSEWHERE: Final = "predictions"  # the recipe's name for a run whose predictions were computed elsewhere
 SCHEMA_VERSION: Final = 3  # `xeval.results.old_records` reads earlier ones
+MAX_RECORD_BYTES = 50_000_000  # of a run's record, and of that of its checkpoints
 
 NO_TRAINING: Final = "no-train"  # the recipe's name for a checkpoint that is evaluated without training it
 

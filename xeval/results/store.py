@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 from pydantic import BaseModel, ValidationError
 
 from xeval.definitions.toml import first_complaint
-from xeval.results.records import SCHEMA_VERSION, CheckpointsRecord, RunRecord
+from xeval.results.records import MAX_RECORD_BYTES, SCHEMA_VERSION, CheckpointsRecord, RunRecord
 from xeval.support.errors import StoreError
 from xeval.support.files import found_in, is_there, read_ordinary, retried, safe_name, write_atomically
 from xeval.support.garbage import without_collection
@@ -28,7 +28,6 @@ from xeval.support.sealed import copy_sealed
 if TYPE_CHECKING:
     import pyarrow as pa
 
-MAX_RECORD_BYTES = 50_000_000
 
 RECORD, TRIAL = "record.json", "trial.json"
 _OF_TODAY = f'{{\n "schema_version": {SCHEMA_VERSION},\n'.encode()

@@ -18,7 +18,7 @@ from xeval.engine.devices import Compute
 from xeval.engine.loading import count_layers
 from xeval.results.identity import identity, ingredients, is_of, is_training_of, lasting_values
 from xeval.results.records import NO_TRAINING, DataRecord, Limits, RecipeRecord, RunRecord, SweepRecord
-from xeval.results.store import StoredRun, run_folder
+from xeval.results.store import RECORD, StoredRun, run_folder
 from xeval.support.errors import DefinitionError
 from xeval.support.files import is_there
 from xeval.support.text import counted
@@ -129,7 +129,7 @@ class RunSpec:
             name, seed = self.declared.name, self.declared.seed
         own = run_folder(results, self.task.name, name, self.recipe_name, seed, self.identity())
         same = [run.folder for run in known if run.record.task == self.task.name and self.describes(run.record)]
-        return own if is_there(own / "record.json") or not same else same[0]
+        return own if is_there(own / RECORD) or not same else same[0]
 
 
 def recipe_name(recipe: Recipe, train: bool) -> str:

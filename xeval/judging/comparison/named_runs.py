@@ -10,7 +10,7 @@ from typing import Any
 
 from xeval.results.configurations import Configuration, by_configuration
 from xeval.results.named_models import runs_of_model
-from xeval.results.store import StoredRun, load_run
+from xeval.results.store import RECORD, StoredRun, load_run
 from xeval.support.errors import StoreError
 from xeval.support.files import in_home
 
@@ -61,7 +61,7 @@ def find_run(word: str, results: Path) -> StoredRun:
 def runs_under(folder: Path) -> list[StoredRun]:
     """Return every run at or below `folder`, which may be the folder of a run, a model, a task or results."""
     for depth in _DEPTHS if _is_folder(folder) else ():
-        paths = sorted(path.parent for path in folder.glob(f"{depth}record.json"))
+        paths = sorted(path.parent for path in folder.glob(f"{depth}{RECORD}"))
         if paths:
             return [run for path in paths if (run := load_run(path)) is not None]
     return []
