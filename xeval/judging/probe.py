@@ -87,7 +87,12 @@ class Probe:
     @property
     def measure(self) -> str:
         """The name of the measure by which the languages are best compared."""
-        return "bits_per_sentence" if self.is_parallel else "bits_per_character"
+        return measure_of(self.is_parallel)
+
+
+def measure_of(is_parallel: bool) -> str:
+    """Return the name of the measure by which languages are best compared: on parallel sentences, or on any."""
+    return "bits_per_sentence" if is_parallel else "bits_per_character"
 
 
 def correlations(

@@ -17,7 +17,7 @@ from xeval.engine import devices
 from xeval.engine.loading import hidden_size, load_masked_lm, load_tokenizer, longest_input
 from xeval.engine.masked_lm import Masking, Pieces, mask_id_of, pieces_of, pseudo_log_likelihoods
 from xeval.judging.comparison.resampling import agree
-from xeval.judging.probe import LanguageProbe, Probe, correlations
+from xeval.judging.probe import LanguageProbe, Probe, correlations, measure_of
 from xeval.kinds.rows import Rows, groups_of
 from xeval.results.records import Limits
 from xeval.results.store import StoredRun, load_runs
@@ -199,7 +199,7 @@ def _of_language(language: str, pieces: Pieces, likelihoods: np.ndarray, spaced:
 def _judged(checkpoint: Checkpoint, results: Path, fields: dict[str, Any]) -> Probe:
     """Return the probe of `fields`, correlated with the scores of runs of the same model."""
     probes: list[LanguageProbe] = fields["languages"]
-    measures = ("bits_per_sentence" if fields["is_parallel"] else "bits_per_character", "pseudo_perplexity")
+    measures = (measure_of(fields["is_parallel"]), "pseudo_perplexity")
     values = {measure: {language.language: language.value(measure) for language in probes} for measure in measures}
     runs = load_runs(results)
     ranked, notes = correlations(values, runs, checkpoint.sha256), []
