@@ -2,13 +2,14 @@
 
 from pathlib import Path
 
+from xeval.engine.snapshots import KEPT
 from xeval.support.cache import can_be_written, free_bytes
 from xeval.support.findings import Finding, error, fine, warning
 from xeval.support.text import counted
 
 BYTES_PER_WEIGHT = 4  # fine-tuned weights are kept in float32
 CHECKPOINT_COPIES = 4  # weights, the optimizer's two moments, and the best weights so far
-CHECKPOINTS = 3  # two are kept while the next is written
+CHECKPOINTS = KEPT + 1  # those kept while the next is written
 
 
 def check_batch(
