@@ -46,6 +46,6 @@ def test_first_english_pair_is_a_paraphrase(data):
 def test_suite_finds_the_folder_but_no_training_rows(data):
     [member] = [member for member in get_suite("xtreme").tasks if member.task == "paws-x"]
     with pytest.raises(DataError, match=r"pawsx: no train-en.tsv, which the train rows of 'en' are read from"):
-        find_rows(get_task("paws-x"), member, data)
+        find_rows(get_task("paws-x"), member, data, Wanted())
     plan = find_rows(get_task("paws-x"), member, data, Wanted(train=False))
     assert (plan.data, plan.test_split, plan.lacking) == (data / "pawsx", "dev", ())

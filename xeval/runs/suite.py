@@ -57,9 +57,6 @@ class Wanted:
     limits: Limits = field(default_factory=Limits)
 
 
-EVERYTHING = Wanted()
-
-
 @dataclass(frozen=True)
 class FileGrid:
     """What the file of a grid asks to run."""
@@ -290,7 +287,7 @@ def _check_what_holds_for_all(models: Sequence[str], recipes: Sequence[str], opt
     return row_limits
 
 
-def find_rows(task: Task, member: SuiteTask, data: Path | None, wanted: Wanted = EVERYTHING) -> TaskRows:
+def find_rows(task: Task, member: SuiteTask, data: Path | None, wanted: Wanted) -> TaskRows:
     """Find the rows of `task`: their folder, the languages that have any, and the split.
 
     Raises DataError, naming what is missing, if there is nothing to train or to test on. Nothing is fetched from the
