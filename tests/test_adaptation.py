@@ -258,9 +258,9 @@ def test_interrupted_training_ends_with_the_same_weights(settings, tmp_path):
 
     expected = trained()
     with pytest.raises(KeyboardInterrupt):
-        trained(checkpoints=Often(tmp_path), on_step=interrupt_after(6, KeyboardInterrupt()))
+        trained(snapshots=Often(tmp_path), on_step=interrupt_after(6, KeyboardInterrupt()))
     resumed: list[int] = []
-    assert same(trained(checkpoints=Often(tmp_path), on_resume=resumed.append), expected)
+    assert same(trained(snapshots=Often(tmp_path), on_resume=resumed.append), expected)
     assert resumed == [5]
 
 

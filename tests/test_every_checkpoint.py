@@ -179,7 +179,7 @@ def test_target_rows_affect_neither_training_nor_choice(world, done):
 @pytest.mark.parametrize("often", [True, False], ids=["saved after every step", "never saved"])
 def test_interrupted_training_repeats_no_evaluation(world, done, monkeypatch, often):
     """Interrupted after Spanish at the second checkpoint."""
-    monkeypatch.setattr("xeval.engine.snapshots.Checkpoints.is_due", lambda self: often)
+    monkeypatch.setattr("xeval.engine.snapshots.Snapshots.is_due", lambda self: often)
     with pytest.raises(KeyboardInterrupt):
         world.run(reporter=Notes("step 6 evaluated in es"))
     added, add = [], GatheredPredictions.add
@@ -215,7 +215,7 @@ def test_damaged_gathered_checkpoint_is_made_again(world, done, damage):
     "before", [{"every_checkpoint": False}, {"languages": ["en"]}], ids=["without the option", "in fewer languages"]
 )
 def test_training_restarts_if_checkpoints_were_skipped(world, done, monkeypatch, before):
-    monkeypatch.setattr("xeval.engine.snapshots.Checkpoints.is_due", lambda self: True)
+    monkeypatch.setattr("xeval.engine.snapshots.Snapshots.is_due", lambda self: True)
     steps = []
 
     class Interrupting(Silent):

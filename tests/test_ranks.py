@@ -204,7 +204,7 @@ def test_sigterm_to_one_rank_ends_all_after_the_same_step(tmp_path, alone):
     [kept] = (tmp_path / "checkpoints").iterdir()
     assert Often(kept).newest().step == MOMENT
     case, resumed = CASES["pairs"](), []
-    train(case, checkpoints=Often(kept), on_resume=resumed.append)
+    train(case, snapshots=Often(kept), on_resume=resumed.append)
     assert resumed == [MOMENT]
     assert_same_weights(weights(case.model), alone("pairs")[0].model)
 

@@ -14,7 +14,7 @@ from tests.helpers.tiny_training import into
 from xeval.definitions.recipe import Recipe
 from xeval.engine.devices import Compute
 from xeval.engine.encoding import encode
-from xeval.engine.snapshots import KEPT, Checkpoints, Snapshot
+from xeval.engine.snapshots import KEPT, Snapshot, Snapshots
 from xeval.engine.training import fine_tune
 from xeval.support import termination
 from xeval.support.errors import TrainingError
@@ -31,7 +31,7 @@ def recipe(**values) -> Recipe:
     return Recipe(name="r", description="d", **(defaults | ends | values))
 
 
-class Often(Checkpoints):
+class Often(Snapshots):
     """Keeps a checkpoint after every step."""
 
     def is_due(self) -> bool:
@@ -50,7 +50,7 @@ def train(folder: Path | None, chosen: Recipe | None = None, model=None, **also)
     chosen = chosen or recipe()
     kept = Often(folder) if folder else None
     also["selection_loss"] = lambda: abs(np.cos(selected[-1] * 1e3))
-    outcome = fine_tune(KIND, model, PAIRS, chosen, chosen.learning_rate, 3, CPU, selection, checkpoints=kept, **also)
+    outcome = fine_tune(KIND, model, PAIRS, chosen, chosen.learning_rate, 3, CPU, selection, snapshots=kept, **also)
     return outcome, {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}
 
 
@@ -140,7 +140,7 @@ def test_damaged_checkpoint_falls_back_to_the_previous_one(tmp_path, uninterrupt
         }
         (newest / name).write_bytes(damaged[damage])
     said, resumed = [], []
-    assert Checkpoints(tmp_path, said.append).newest().step == 4
+    assert Snapshots(tmp_path, said.append).newest().step == 4
     assert len(said) == 1 and str(newest) in said[0]
     assert same(train(tmp_path, on_resume=resumed.append), uninterrupted)
     assert resumed == [4]
@@ -149,14 +149,14 @@ def test_damaged_checkpoint_falls_back_to_the_previous_one(tmp_path, uninterrupt
 def test_only_two_checkpoints_are_kept_until_cleared(tmp_path):
     train(tmp_path)
     assert len(list(tmp_path.iterdir())) == KEPT
-    Checkpoints(tmp_path).clear()
+    Snapshots(tmp_path).clear()
     assert not tmp_path.exists()
 
 
 def test_saving_takes_at_most_two_percent_of_the_time(tmp_path, monkeypatch):
     now = [0.0]
     monkeypatch.setattr("xeval.engine.snapshots.time.monotonic", lambda: now[0])
-    checkpoints, spent = Checkpoints(tmp_path), 0.0
+    checkpoints, spent = Snapshots(tmp_path), 0.0
     monkeypatch.setattr("xeval.engine.snapshots.save_file", lambda *args: now.__setitem__(0, now[0] + 7.0))
     for _ in range(100_000):
         now[0] += 0.5
@@ -176,7 +176,7 @@ def test_training_without_checkpoints_goes_on_and_says_so(tmp_path, uninterrupte
 
     model = tiny_model("bert", len(tiny_tokenizer("bert")))
     outcome = fine_tune(
-        KIND, model, PAIRS, recipe(selection="last"), 1e-3, 3, CPU, lambda: 0.5, checkpoints=Loud(tmp_path / "file")
+        KIND, model, PAIRS, recipe(selection="last"), 1e-3, 3, CPU, lambda: 0.5, snapshots=Loud(tmp_path / "file")
     )
     assert outcome.step == N_STEPS
     assert len(said) == N_STEPS and all("no checkpoint could be kept" in line and "\n" not in line for line in said)
@@ -204,8 +204,8 @@ def test_sigterm_in_training_saves_the_current_step(tmp_path, uninterrupted, lis
 
     model = tiny_model("bert", len(tiny_tokenizer("bert")))
     with pytest.raises(termination.Terminated):
-        fine_tune(KIND, model, PAIRS, recipe(), 1e-3, 3, CPU, lambda: 0.5, on_step, checkpoints=Checkpoints(tmp_path))
-    assert Checkpoints(tmp_path).newest().step == len(calls) == 5
+        fine_tune(KIND, model, PAIRS, recipe(), 1e-3, 3, CPU, lambda: 0.5, on_step, snapshots=Snapshots(tmp_path))
+    assert Snapshots(tmp_path).newest().step == len(calls) == 5
 
 
 def test_sigterm_outside_training_ends_immediately(listening):

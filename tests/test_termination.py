@@ -6,7 +6,7 @@ import signal
 import pytest
 
 from tests.helpers.tiny_training import model_of, recipe, train
-from xeval.engine.snapshots import Checkpoints
+from xeval.engine.snapshots import Snapshots
 from xeval.support import termination
 from xeval.support.termination import Terminated, postponed
 
@@ -77,8 +77,8 @@ def test_sigterm_in_the_last_step_loses_nothing(tmp_path, patience):
             os.kill(os.getpid(), signal.SIGTERM)
 
     with pytest.raises(Terminated):
-        train(model_of(), chosen, on_step=terminate_at_the_end, checkpoints=Checkpoints(tmp_path))
+        train(model_of(), chosen, on_step=terminate_at_the_end, snapshots=Snapshots(tmp_path))
     termination.listen()
-    outcome = train(model_of(), chosen, checkpoints=Checkpoints(tmp_path))
+    outcome = train(model_of(), chosen, snapshots=Snapshots(tmp_path))
     assert (outcome.n_steps, outcome.chosen_step) == (last, expected.chosen_step)
     assert outcome.loss_curve == expected.loss_curve

@@ -12,7 +12,7 @@ from xeval.definitions.recipe import Recipe
 from xeval.engine.devices import Compute
 from xeval.engine.encoding import encode
 from xeval.engine.prediction import predict_logits
-from xeval.engine.snapshots import Checkpoints
+from xeval.engine.snapshots import Snapshots
 from xeval.engine.training import fine_tune
 from xeval.runs.candidates import weights_sha256
 from xeval.support import termination
@@ -43,7 +43,7 @@ def train(at_selection=lambda model, step: (), folder=None, **values):
         3,
         CPU,
         lambda: next(accuracies),
-        checkpoints=Checkpoints(folder) if folder else None,
+        snapshots=Snapshots(folder) if folder else None,
         at_selection=lambda step: at_selection(model, step),
     )
     return outcome, model
@@ -98,7 +98,7 @@ def test_sigterm_stops_between_languages(tmp_path):
         termination.listen()
         signal.signal(signal.SIGTERM, before)
     assert done == [(2, "en"), (2, "es"), (2, "zh"), (4, "en"), (4, "es")]
-    assert Checkpoints(tmp_path).newest() is None
+    assert Snapshots(tmp_path).newest() is None
 
 
 def test_weights_hash_changes_with_one_bit_or_the_order():

@@ -44,7 +44,7 @@ from xeval.engine.loading import with_single_choices
 from xeval.engine.prediction import mean_loss, predict
 from xeval.engine.ranks import ALONE, Ranks, joined
 from xeval.engine.remembered import remember
-from xeval.engine.snapshots import Checkpoints
+from xeval.engine.snapshots import Snapshots
 from xeval.engine.training import fine_tune
 from xeval.engine.training_progress import Outcome
 from xeval.kinds.choices import ChoiceKeys, MultipleChoice
@@ -151,14 +151,14 @@ CASES = {
 }
 
 
-class Often(Checkpoints):
+class Often(Snapshots):
     """Saves a checkpoint after every step."""
 
     def is_due(self) -> bool:
         return True
 
 
-def train(case: Case, ranks: Ranks = ALONE, checkpoints: Checkpoints | None = None, **also) -> Outcome:
+def train(case: Case, ranks: Ranks = ALONE, snapshots: Snapshots | None = None, **also) -> Outcome:
     """`case` trained, and selected by the mean loss of the tested rows."""
 
     def loss() -> float:
@@ -171,7 +171,7 @@ def train(case: Case, ranks: Ranks = ALONE, checkpoints: Checkpoints | None = No
         case.model,
         *given,
         lambda: -loss(),
-        checkpoints=checkpoints,
+        snapshots=snapshots,
         selection_loss=loss,
         ranks=ranks,
         **also,

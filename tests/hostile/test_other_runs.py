@@ -10,7 +10,7 @@ from tempfile import TemporaryDirectory
 import pytest
 
 import xeval
-from xeval.engine.snapshots import Checkpoints, Snapshot
+from xeval.engine.snapshots import Snapshot, Snapshots
 from xeval.results.store import load_run, load_runs
 from xeval.support.errors import StoreError
 
@@ -130,7 +130,7 @@ def test_unreadable_records_are_reported(two_seeds, as_nobody):
 
 def test_snapshot_of_another_version_is_not_resumed(tmp_path):
     said: list[str] = []
-    checkpoints = Checkpoints(tmp_path / "run", said.append)
+    checkpoints = Snapshots(tmp_path / "run", said.append)
     assert checkpoints.save(Snapshot(3, {}, {"curve": [1]}))
     assert checkpoints.newest() == Snapshot(3, {}, {"curve": [1]})
     values = tmp_path / "run" / "step-000000003" / "values.json"

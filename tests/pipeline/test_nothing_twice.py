@@ -207,10 +207,10 @@ def test_damaged_or_missing_predictions_are_made_again(finished, no_training):
 
 @pytest.mark.parametrize("is_broken", [False, True])
 def test_finished_or_failed_training_leaves_no_checkpoints(empty, monkeypatch, is_broken):
-    saved, save = [], xeval.engine.snapshots.Checkpoints.save
-    monkeypatch.setattr("xeval.engine.snapshots.Checkpoints.is_due", lambda self: True)
+    saved, save = [], xeval.engine.snapshots.Snapshots.save
+    monkeypatch.setattr("xeval.engine.snapshots.Snapshots.is_due", lambda self: True)
     monkeypatch.setattr(
-        "xeval.engine.snapshots.Checkpoints.save",
+        "xeval.engine.snapshots.Snapshots.save",
         lambda self, snapshot: (saved.append(snapshot.step), save(self, snapshot)),
     )
     if is_broken:
@@ -223,7 +223,7 @@ def test_finished_or_failed_training_leaves_no_checkpoints(empty, monkeypatch, i
 
 
 def test_resumed_training_reports_where_it_stopped(empty, monkeypatch, finished_once):
-    monkeypatch.setattr("xeval.engine.snapshots.Checkpoints.is_due", lambda self: True)
+    monkeypatch.setattr("xeval.engine.snapshots.Snapshots.is_due", lambda self: True)
     with pytest.raises(KeyboardInterrupt):
         empty.run(reporter=InterruptedAtStep(5))
     notes = Notes()

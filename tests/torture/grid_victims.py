@@ -14,12 +14,12 @@ MOST_TRAINED = 5  # of six, until the driver is killed: a fast machine would tra
 
 def watch() -> None:
     """From now on, SIGKILL ends this process and its Ray node at the moment whose file exists."""
-    from xeval.engine.snapshots import Checkpoints, Snapshot
+    from xeval.engine.snapshots import Snapshot, Snapshots
     from xeval.engine.training_progress import Outcome
     from xeval.runs import execute
 
     folder = Path(os.environ["VICTIMS_FOLDER"])
-    save, count, save_fine_tuned = Checkpoints.save, Outcome.count_step, execute.save_fine_tuned
+    save, count, save_fine_tuned = Snapshots.save, Outcome.count_step, execute.save_fine_tuned
 
     def slow_count(self, n_pairs):
         time.sleep(STEP_S)
@@ -43,8 +43,8 @@ def watch() -> None:
             file.write(f"{where.name}\n")
         return sha256
 
-    Checkpoints.is_due = lambda self: True
-    Checkpoints.save = deadly_save
+    Snapshots.is_due = lambda self: True
+    Snapshots.save = deadly_save
     Outcome.count_step = slow_count
     execute.save_fine_tuned = noted_save
 

@@ -9,7 +9,7 @@ import torch
 from transformers import DistilBertConfig, DistilBertForSequenceClassification
 
 from xeval.engine.fast_path.compact_vocabulary import CompactVocabulary
-from xeval.engine.snapshots import SHARE_OF_TIME, Checkpoints
+from xeval.engine.snapshots import SHARE_OF_TIME, Snapshots
 from xeval.engine.training_progress import Choice, Outcome, Progress
 from xeval.kinds.encoded import Encoded
 
@@ -35,7 +35,7 @@ def test_saving_stays_within_its_share_of_the_time(tmp_path, figure, monkeypatch
         with vocabulary.expanded():
             choice.see(1, 0.5)
         progress = Progress(model, vocabulary, optimizer, schedule, choice, Outcome(10, step=1))
-        checkpoints = Checkpoints(tmp_path)
+        checkpoints = Snapshots(tmp_path)
         started_s = time.monotonic()
         assert checkpoints.save(progress.snapshot())
         due_s = time.monotonic()

@@ -22,7 +22,7 @@ from xeval.definitions.registry import get_task
 from xeval.engine.encoded_cache import encoded_once
 from xeval.engine.encoding import encode
 from xeval.engine.loading import save_fine_tuned
-from xeval.engine.snapshots import Checkpoints, Snapshot
+from xeval.engine.snapshots import Snapshot, Snapshots
 from xeval.results import predictions, store
 from xeval.runs.grid import run
 from xeval.support.cache import cache_home, kept_weights, weights_folder
@@ -105,7 +105,7 @@ def weights(folder: Path) -> tuple[list[Path], Notice]:
 
 def checkpoint(folder: Path) -> tuple[list[Path], Notice]:
     said: list[str] = []
-    kept = Checkpoints(folder, said.append)
+    kept = Snapshots(folder, said.append)
     for step in (1, 2):
         kept.save(Snapshot(step, {"weight": torch.arange(500.0) + step}, {"losses": [0.1 * step]}))
     newest = folder / "step-000000002"

@@ -15,7 +15,7 @@ import xeval.data.embedded
 import xeval.runs.execute
 import xeval.runs.preflight
 from xeval.cli import main
-from xeval.engine.snapshots import Checkpoints
+from xeval.engine.snapshots import Snapshots
 from xeval.engine.training_progress import Choice, Outcome
 from xeval.results.run_on_disk import RunOnDisk
 from xeval.runs.execute import OneRun, Selection
@@ -102,7 +102,7 @@ def grid_on_a_torn_disk(world: World, seeds: list[int], trained: Path, connectio
 
 
 def _watch(answer: Answer, kill_at_step: int) -> None:
-    save, count = Checkpoints.save, Outcome.count_step
+    save, count = Snapshots.save, Outcome.count_step
 
     def noted_save(self, snapshot):
         first = operations() + 1
@@ -115,8 +115,8 @@ def _watch(answer: Answer, kill_at_step: int) -> None:
         if self.step == kill_at_step:
             os.kill(os.getpid(), signal.SIGKILL)
 
-    Checkpoints.is_due = lambda self: True
-    Checkpoints.save = noted_save
+    Snapshots.is_due = lambda self: True
+    Snapshots.save = noted_save
     Outcome.count_step = deadly_count
 
 
@@ -139,13 +139,13 @@ def signalled(world: World, number: int, moment: str, said: Path, connection: Co
 
 
 def _note_saves(steps: list[int]) -> None:
-    save = Checkpoints.save
+    save = Snapshots.save
 
     def noted_save(self, snapshot):
         steps.append(snapshot.step)
         return save(self, snapshot)
 
-    Checkpoints.save = noted_save
+    Snapshots.save = noted_save
 
 
 def _signal_at(moment: str, number: int) -> None:

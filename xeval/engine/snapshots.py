@@ -1,6 +1,6 @@
 """Snapshots of a training on disk, so that it resumes after its process is killed.
 
-A checkpoint is a sealed folder `step-<number>` with tensors in safetensors and everything else in JSON, so reading one
+A snapshot is a sealed folder `step-<number>` with tensors in safetensors and everything else in JSON, so reading one
 runs no code. The newest whole one counts; damaged or half-written ones are passed over.
 """
 
@@ -22,7 +22,7 @@ from xeval.support.files import found_in, read_ordinary
 from xeval.support.sealed import checksums, sealing
 from xeval.support.text import one_line
 
-FORMAT = 2  # version of what `xeval.engine.training` keeps in a checkpoint
+FORMAT = 2  # version of what `xeval.engine.training` keeps in a snapshot
 KEPT = 2
 LEAST_INTERVAL_S = 120.0
 SHARE_OF_TIME = 0.02  # maximum for saving
@@ -37,8 +37,8 @@ class Snapshot:
     values: dict[str, Any]  # JSON values
 
 
-class Checkpoints:
-    """The checkpoints of one training in `folder`. Only one process at a time works there."""
+class Snapshots:
+    """The snapshots of one training in `folder`. Only one process at a time works there."""
 
     def __init__(self, folder: Path, say: Callable[[str], None] = lambda line: None) -> None:
         self.folder, self._say = folder, say
@@ -69,7 +69,7 @@ class Checkpoints:
         return saved
 
     def newest(self) -> Snapshot | None:
-        """Return the newest whole checkpoint, and say which newer ones are passed over."""
+        """Return the newest whole snapshot, and say which newer ones are passed over."""
         for path in self._found():
             snapshot = _load(path)
             if snapshot is not None:
@@ -79,11 +79,11 @@ class Checkpoints:
         return None
 
     def clear(self) -> None:
-        """Remove all checkpoints and their folder, once the training has ended."""
+        """Remove all snapshots and their folder, once the training has ended."""
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def _found(self) -> list[Path]:
-        """Return the checkpoints' folders, newest first."""
+        """Return the snapshots' folders, newest first."""
         return [path for path in reversed(found_in(self.folder, "step-*")) if path.suffix != ".partial"]
 
 

@@ -24,7 +24,7 @@ from xeval.engine.fast_path.forward import can_pack, layers_of_one_input, packed
 from xeval.engine.fast_path.half_products import HalfWeights, half_products
 from xeval.engine.random_numbers import drawn_from
 from xeval.engine.ranks import ALONE, Ranks
-from xeval.engine.snapshots import Checkpoints, Snapshot
+from xeval.engine.snapshots import Snapshot, Snapshots
 from xeval.engine.steps import Steps
 from xeval.engine.training_progress import Choice, Outcome, Progress
 from xeval.kinds.encoded import Encoded
@@ -53,7 +53,7 @@ def fine_tune(  # noqa: PLR0913  what to train, how, and callbacks
     compute: Compute,
     selection_score: Callable[[], float] | None,
     on_step: Callable[[float, float], None] = lambda loss, learning_rate: None,
-    checkpoints: Checkpoints | None = None,
+    snapshots: Snapshots | None = None,
     on_resume: Callable[[int], None] = lambda step: None,
     at_selection: Callable[[int], Iterable[object]] = lambda step: (),
     say: Callable[[str], None] = lambda line: None,
@@ -70,7 +70,7 @@ def fine_tune(  # noqa: PLR0913  what to train, how, and callbacks
     `at_selection` receives the step, while `model` has its whole vocabulary. What it returns is iterated part by part,
     so that SIGTERM ends a long evaluation between two parts.
 
-    With `checkpoints`, training resumes from the newest one, passes its step to `on_resume`, and saves new ones. On one
+    With `snapshots`, training resumes from the newest one, passes its step to `on_resume`, and saves new ones. On one
     thread of a processor, the weights equal those of an uninterrupted training bit for bit.
 
     Other `ranks`, if there are any, call this function with the same model, rows and recipe, and compute their shares
@@ -97,7 +97,7 @@ def fine_tune(  # noqa: PLR0913  what to train, how, and callbacks
     ):
         optimizer, schedule = _optimizer(model, recipe, learning_rate, outcome.n_steps)
         progress = Progress(model, vocabulary, optimizer, schedule, choice, outcome)
-        if (snapshot := _newest(checkpoints, ranks)) is not None:
+        if (snapshot := _newest(snapshots, ranks)) is not None:
             progress.restore(snapshot)
             on_resume(snapshot.step)
         steps = Steps(kind, progress, recipe, compute, half_weights, say, ranks)
@@ -114,10 +114,10 @@ def fine_tune(  # noqa: PLR0913  what to train, how, and callbacks
                 _select(progress, selection_score, selection_loss, at_selection, asked, ranks)
                 if recipe.patience and choice.stale >= recipe.patience:
                     outcome.n_steps = step
-            is_asked, is_due = ranks.most([asked(), checkpoints is not None and checkpoints.is_due()])
+            is_asked, is_due = ranks.most([asked(), snapshots is not None and snapshots.is_due()])
             if is_asked or is_due:
                 _read_losses(steps, outcome, on_step)  # on all ranks, so that a NaN ends all of them
-                _save(checkpoints, progress)
+                _save(snapshots, progress)
             if is_asked:
                 ranks.give()  # so that the others wait until rank 0 has saved
                 raise Terminated
@@ -155,17 +155,17 @@ def _read_losses(steps: Steps, outcome: Outcome, on_step: Callable[[float, float
         on_step(loss, learning_rate)
 
 
-def _save(checkpoints: Checkpoints | None, progress: Progress) -> None:
-    if checkpoints is not None:
-        checkpoints.save(progress.snapshot())
+def _save(snapshots: Snapshots | None, progress: Progress) -> None:
+    if snapshots is not None:
+        snapshots.save(progress.snapshot())
 
 
-def _newest(checkpoints: Checkpoints | None, ranks: Ranks) -> Snapshot | None:
+def _newest(snapshots: Snapshots | None, ranks: Ranks) -> Snapshot | None:
     """Return the snapshot to resume from.
 
     Only rank 0 gets the best weights; other ranks seed their own random numbers.
     """
-    snapshot = checkpoints.newest() if checkpoints is not None else None
+    snapshot = snapshots.newest() if snapshots is not None else None
     if ranks.size == 1 or ranks.give(snapshot is None):
         return snapshot
     step, values = ranks.give((snapshot.step, snapshot.values) if snapshot is not None else None)

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from transformers import PreTrainedModel
 
-from xeval.engine.snapshots import Checkpoints, Snapshot
+from xeval.engine.snapshots import Snapshot, Snapshots
 from xeval.judging.score import judge
 from xeval.kinds.encoded import Encoded
 from xeval.kinds.kind import Kind
@@ -70,7 +70,7 @@ class EveryCheckpoint:
         )
 
 
-class CheckpointsBehindEvaluated(Checkpoints):
+class SnapshotsBehindEvaluated(Snapshots):
     """Lets a training resume only from a snapshot up to which every checkpoint has been evaluated."""
 
     def __init__(self, folder: Path, say: Callable[[str], None], every: EveryCheckpoint) -> None:

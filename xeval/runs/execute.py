@@ -31,7 +31,7 @@ from xeval.engine.loading import (
 from xeval.engine.prediction import mean_loss, predict
 from xeval.engine.ranks import current
 from xeval.engine.remembered import remember
-from xeval.engine.snapshots import Checkpoints
+from xeval.engine.snapshots import Snapshots
 from xeval.engine.training import count_steps, fine_tune
 from xeval.engine.vectors import SentenceEncoder
 from xeval.judging.score import compare_with_float32, judge, score_of
@@ -44,7 +44,7 @@ from xeval.results.records import Failure, Float32Check, Invocation, RunRecord, 
 from xeval.results.run_on_disk import RunOnDisk
 from xeval.results.store import StoredRun, load_record, own_weights
 from xeval.runs.callbacks import Callback, RunBegun, Told
-from xeval.runs.candidates import CheckpointsBehindEvaluated, EveryCheckpoint, LanguageRows
+from xeval.runs.candidates import EveryCheckpoint, LanguageRows, SnapshotsBehindEvaluated
 from xeval.runs.provenance import new_record
 from xeval.runs.spec import RunSpec
 from xeval.support.cache import checkpoints_folder, forget_unused, kept_weights, weights_folder, weights_in
@@ -102,7 +102,7 @@ class OneRun:
         record = self.disk.newest()
         self.identity = record.identity if record is not None else spec.identity()
         self.sweep = spec.sweep or (record.sweep if record is not None else None)
-        self.checkpoints = Checkpoints(checkpoints_folder(self.identity), reporter.say)
+        self.snapshots = Snapshots(checkpoints_folder(self.identity), reporter.say)
         self.told = Told(callbacks, spec.compute.device, self._say)
         self.gathered = GatheredPredictions(checkpoints_folder(self.identity) / "evaluated")
         self.model_of_trial: Any = None  # the checkpoint's own, if the trial before the run kept it for the run
@@ -197,7 +197,7 @@ class OneRun:
                     update={"status": "failed", "failures": {"train": failure}}
                 )
             keep(record)
-            self.checkpoints.clear()  # only after the record is kept
+            self.snapshots.clear()  # only after the record is kept
             shutil.rmtree(weights_folder(self.identity), ignore_errors=True)
 
     def _say(self, line: str) -> None:
@@ -258,7 +258,7 @@ class OneRun:
                 model, record, missing = self._weights(tokenizer, record, missing, unknown, until_kept)
                 status = "incomplete" if missing else "complete"
                 record = self.disk.save(record.model_copy(update={"status": status, "failures": {}}))
-                self.checkpoints.clear()  # only after the record names the weights
+                self.snapshots.clear()  # only after the record names the weights
             except (TrainingError, PredictionError) as error:
                 return self._fail({"train": error})
         give_to_followers(self.ranks, Evaluation(model, spec.compute))
@@ -459,9 +459,9 @@ class OneRun:
             f" {spec.compute.device}{f', shared by {self.ranks.size} ranks' if self.ranks.size > 1 else ''}"
         )
         self._check_selections(n_steps, every)
-        checkpoints = self.checkpoints
+        snapshots = self.snapshots
         if every is not None:
-            checkpoints = CheckpointsBehindEvaluated(checkpoints.folder, self._say, every)
+            snapshots = SnapshotsBehindEvaluated(snapshots.folder, self._say, every)
         model, merge, left_out_head = self._adapted()
         started = time.monotonic()
         if spec.recipe.adaptation == "frozen":
@@ -481,7 +481,7 @@ class OneRun:
                     *arguments,
                     selection.score if selection else None,
                     partial(self._at_step, phase),
-                    checkpoints,
+                    snapshots,
                     lambda step: self._resume(phase, step),
                     lambda step: self._at_checkpoint(every, step, model, phase, selection),
                     self._say,
@@ -489,7 +489,7 @@ class OneRun:
                     self.ranks,
                 )
             except TrainingError:
-                self.checkpoints.clear()  # a training resumed from them would break down again
+                self.snapshots.clear()  # a training resumed from them would break down again
                 raise
         merge()
         if message := forget_unused("weights"):
