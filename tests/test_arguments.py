@@ -144,3 +144,8 @@ def test_tilde_after_an_option_is_the_home_folder(command, tmp_path, monkeypatch
     assert command("init", "recipe", "--name", "mine", "--output=~/mine.toml")[0] == 0
     assert (tmp_path / "mine.toml").is_file()
     assert command("list", "runs", "--results=~nobody-at-all/runs")[0] == 2
+
+
+def test_file_in_an_unknown_home_is_refused_in_one_line(command):
+    code, out, err = command("run", "~nobody-at-all/grid.toml", "--model", "mini-mbert")
+    assert (code, out) == (2, "") and err.count("\n") == 1 and "there is no such home folder" in err

@@ -168,12 +168,12 @@ def is_suite(name: str, tasks_dirs: Sequence[Path] = ()) -> bool:
 
 def is_grid(name: str) -> bool:
     """Return whether `name` is the path of a grid's file, which lists `models`."""
-    return name.endswith(".toml") and _noun_in(Path(name).expanduser()) is Grid
+    return name.endswith(".toml") and _noun_in(in_home(name)) is Grid
 
 
 def get_grid(path: str, tasks_dirs: Sequence[Path] = ()) -> Grid:
     """Read the grid in that file and check the names in it. Raises DefinitionError with the file and the key."""
-    grid = read_definition(Path(path).expanduser(), Grid)
+    grid = read_definition(in_home(path), Grid)
     key = "tasks"
     try:
         _check_tasks(grid.tasks, tasks_dirs)
