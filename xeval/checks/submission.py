@@ -157,7 +157,7 @@ def _problems_of_record(run: StoredRun, folder: Path, task: Task | None) -> Iter
     names = {"model": record.model.id, "recipe": record.recipe.name, "published_as": record.model.published_as}
     for what, name in names.items():
         if name is not None and not _is_sane(name):
-            yield f"{what} is called {name[:60]!r}; wanted letters, digits and . _ - with one / at most"
+            yield f"{what} is called {name[:60]!r}; wanted letters, digits, spaces and . _ - + with one / at most"
     where = run_folder(folder, record.task, record.model.id, record.recipe.name, record.seed, record.identity)
     if run.folder != where:
         yield f"is in the wrong folder; wanted {where.relative_to(folder)}"
