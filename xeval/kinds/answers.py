@@ -328,7 +328,7 @@ class Answers(Kind):
 
         Answers need not be written as in their contexts, for instance in lower case, since scores ignore that.
         """
-        contexts = {context: squad_normalised(context) for context in rows.texts["context"]}
+        contexts = {context: squad_normalised(context) for context in set(rows.texts["context"])}
         texts = [
             (squad_normalised(text), contexts[context])
             for text, context in zip(predictions, rows.texts["context"], strict=True)
