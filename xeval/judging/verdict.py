@@ -329,22 +329,26 @@ class _Row:
     def _left_out(self, what: str) -> Iterable[str]:
         """Yield a sentence on every run left out of the number on `what`, with full reasons only for the mean."""
         with_reason = what not in self.row.cells
-        partial = dict[str, list[int]]()  # why runs are left out that used part of the rows → their seeds
+        partial = dict[str, list[RunRecord]]()  # those that used part of the rows, by what they used
         for record, reason in zip(self.records, self._collapses, strict=True):
-            run = f"Seed {record.seed}" if record.has_seed else "The checkpoint"
+            run = _seed_of(record)
             failed = (
                 record.failures if with_reason or not record.scores else record.failures.keys() & {f"evaluate/{what}"}
             )
             if failed:
                 yield f"{run} failed" + (f": {record.failure}." if with_reason else ".")
             elif why := why_partial(record, self.task):
-                partial.setdefault(why, []).append(record.seed)
+                partial.setdefault(why, []).append(record)
             elif reason:
                 yield f"{run} is left out because its training collapsed" + (f": {reason}." if with_reason else ".")
         for why, (first, *others) in partial.items():
-            yield f"{f'Seed {first}' if self.configuration.example.has_seed else 'The checkpoint'} is left out: {why}."
+            yield f"{_seed_of(first)} is left out: {why}."
             if others:
-                yield f"So {'is' if len(others) == 1 else 'are'} {numbered('seeds', others)}."
+                yield f"So {'is' if len(others) == 1 else 'are'} {numbered('seeds', [each.seed for each in others])}."
+
+
+def _seed_of(record: RunRecord) -> str:
+    return f"Seed {record.seed}" if record.has_seed else "The checkpoint"
 
 
 def _sentence(comparison: Comparison, published: Published, tolerance: float, counted: str) -> str:
