@@ -90,8 +90,8 @@ def command_line() -> str:
     commands = group.commands.items()
     text = [
         "# Command line",
-        "`xeval --help` and `xeval COMMAND --help` show the same text. An option of type `list` can be repeated;"
-        " `--language` and `--seed` also take values separated by commas."
+        "`xeval --help` and `xeval COMMAND --help` show the same text. `--language`, `--seed` and options"
+        " described as repeatable can be given several times; the first two also take values separated by commas."
         " The exit codes are: 0, success; 1, the work was done but its outcome is bad; 2, the input was wrong;"
         " 130, interrupted; 143, terminated by SIGTERM, to be started again.",
         "| command | |\n|---|---|\n"

@@ -61,7 +61,7 @@ def tiny_run(mini, checkpoint_of) -> list[str]:
         (("run", "xnli"), "--model"),
         (("run", "xnli", "--modle", "mbert"), "--modle"),
         (("report", "--results", "nowhere"), "no results there yet"),
-        (("list", "taks"), "'what': 'taks' is not one of"),
+        (("list", "taks"), "'WHAT': 'taks' is not one of"),
         (("cache", "--clear", "wieghts"), "did you mean 'weights'?"),
         (("run", "xnli", "--model", "mbert", "--language", "Klingon"), "'Klingon'; known: ar, bg, de, el"),
         (("check",), "(see xeval check --help)"),
@@ -341,3 +341,13 @@ def test_a_wrong_part_of_the_cache_deletes_nothing(command, tmp_path, monkeypatc
     code, out, err = command("cache", "--clear", "encoded", "--clear", "wieghts")
     assert (code, out, kept.exists()) == (2, "", True) and "did you mean 'weights'?" in err
     assert command("cache", "--clear", "encoded", "--clear", "speeds")[0] == 0 and not kept.exists()
+
+
+def test_help_names_what_an_option_takes_and_not_its_type(command):
+    commands = re.findall(r"^│ ([a-z][a-z-]+) ", command("--help")[1], flags=re.MULTILINE)
+    assert len(commands) > 20
+    helps = [line for name in commands for line in command(name, "--help")[1].splitlines() if " --help " not in line]
+    of_options = [line for line in helps if re.match(r"│ \*? *--", line)]
+    assert len(of_options) > 150
+    assert [line for line in of_options if re.search(r"<(list|str|path|bool|int|float)\b", line)] == []
+    assert [line for line in helps if "Usage:" in line and re.search(r"\.\.\.[\]}]", line)] == []

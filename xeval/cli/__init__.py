@@ -64,7 +64,9 @@ def _print_version(is_wanted: bool) -> None:
         raise typer.Exit
 
 
-_Version = typer.Option("--version", help="Print the version and exit.", is_eager=True, callback=_print_version)
+_Version = typer.Option(
+    "--version", metavar="", help="Print the version and exit.", is_eager=True, callback=_print_version
+)
 
 
 @app.callback()

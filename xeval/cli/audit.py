@@ -14,16 +14,24 @@ from xeval.judging.verdict import Tolerance
 
 
 def audit(
-    task: Annotated[str, typer.Argument(help="Name or path of a task.")],
+    task: Annotated[str, typer.Argument(metavar="TASK", help="Name or path of a task.")],
     model: Annotated[
-        str, typer.Option("--model", "-m", help="Fine-tuned checkpoint: hub id (id@revision pins it) or folder.")
+        str,
+        typer.Option(
+            "--model", "-m", metavar="MODEL", help="Fine-tuned checkpoint: hub id (id@revision pins it) or folder."
+        ),
     ],
-    language: Annotated[str, typer.Option("--language", "-l", help="Language code, such as ur.")],
-    claimed: Annotated[float, typer.Option("--claimed", min=0, max=100, help="The claimed score, in %.")],
+    language: Annotated[str, typer.Option("--language", "-l", metavar="LANGUAGE", help="Language code, such as ur.")],
+    claimed: Annotated[
+        float, typer.Option("--claimed", min=0, max=100, metavar="SCORE", help="The claimed score, in %.")
+    ],
     tolerance: Annotated[
-        float, typer.Option("--tolerance", min=0.01, max=100, help="Points that the score may differ by.")
+        float,
+        typer.Option("--tolerance", min=0.01, max=100, metavar="POINTS", help="Points that the score may differ by."),
     ] = Tolerance.cell,
-    seed: Annotated[int | None, typer.Option("--seed", min=0, help="Seed of the order of rows; printed.")] = None,
+    seed: Annotated[
+        int | None, typer.Option("--seed", min=0, metavar="SEED", help="Seed of the order of rows; printed.")
+    ] = None,
     data: Data = None,
     bundle: Bundle = None,
     device: Device = "auto",

@@ -12,7 +12,7 @@ from xeval.support.text import counted, numbered, one_decimal
 
 
 def bless(
-    output: Annotated[Path, typer.Option("--output", "-o", help="Baseline file to write, as TOML.")],
+    output: Annotated[Path, typer.Option("--output", "-o", metavar="FILE", help="Baseline file to write, as TOML.")],
     results: Results = Path("results"),
 ) -> None:
     """Write a baseline of all runs in a results folder, for you to review and commit; `xeval check` reads it."""

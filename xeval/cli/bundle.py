@@ -13,8 +13,8 @@ from xeval.definitions.registry import check_names, get_reference
 
 
 def bundle(
-    reference: Annotated[str, typer.Argument(help="Name or path of a published table.")],
-    output: Annotated[Path, typer.Option("--output", "-o", help="File to write.")] = Path("bundle.tar"),
+    reference: Annotated[str, typer.Argument(metavar="TABLE", help="Name or path of a published table.")],
+    output: Annotated[Path, typer.Option("--output", "-o", metavar="FILE", help="File to write.")] = Path("bundle.tar"),
     quiet: Quiet = False,
 ) -> None:
     """Pack a published table, its task, recipes, data and models into one file, each at a pinned commit."""

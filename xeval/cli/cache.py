@@ -11,7 +11,7 @@ from xeval.support.errors import UnknownNameError
 def cache(
     clear_part: Annotated[
         list[str] | None,
-        typer.Option("--clear", help=f"Part to delete: {', '.join(PARTS)}, or all; repeatable."),
+        typer.Option("--clear", metavar="PART", help=f"Part to delete: {', '.join(PARTS)}, or all; repeatable."),
     ] = None,
 ) -> None:
     """Show what the cache keeps to save time (none of it is a result), or delete it."""

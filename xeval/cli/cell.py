@@ -17,9 +17,9 @@ from xeval.support.text import metric_in_words, one_line
 
 
 def cell(
-    task: Annotated[str, typer.Argument(help="Name or path of a task.")],
-    model: Annotated[str, typer.Argument(help="Alias or hub id.")],
-    language: Annotated[str, typer.Argument(help="Language code, such as de.")],
+    task: Annotated[str, typer.Argument(metavar="TASK", help="Name or path of a task.")],
+    model: Annotated[str, typer.Argument(metavar="MODEL", help="Alias or hub id.")],
+    language: Annotated[str, typer.Argument(metavar="LANGUAGE", help="Language code, such as de.")],
     tasks_dir: TasksDirs = None,
 ) -> None:
     """List every published value of a model in a language, with its source, recipe, selection and seeds."""

@@ -16,7 +16,7 @@ _POINTS = "Points that a score may fall by"
 
 
 def check(
-    baseline: Annotated[Path, typer.Option("--baseline", help="File written by `xeval bless`.")],
+    baseline: Annotated[Path, typer.Option("--baseline", metavar="FILE", help="File written by `xeval bless`.")],
     results: Results = Path("results"),
     threshold: Annotated[
         float,
@@ -48,10 +48,12 @@ def check(
             help="Share of the blessed speed that the speed may fall to.",
         ),
     ] = Thresholds.throughput,
-    junit: Annotated[Path | None, typer.Option("--junit", help="Write JUnit XML to this file.")] = None,
-    json: Annotated[Path | None, typer.Option("--json", help="Write everything as JSON to this file.")] = None,
+    junit: Annotated[Path | None, typer.Option("--junit", metavar="FILE", help="Write JUnit XML to this file.")] = None,
+    json: Annotated[
+        Path | None, typer.Option("--json", metavar="FILE", help="Write everything as JSON to this file.")
+    ] = None,
     github: Annotated[
-        bool, typer.Option("--github", help="Print GitHub annotations and add to $GITHUB_STEP_SUMMARY.")
+        bool, typer.Option("--github", metavar="", help="Print GitHub annotations and add to $GITHUB_STEP_SUMMARY.")
     ] = False,
 ) -> None:
     """Fail if results fall below a baseline by more than thresholds and chance allow, or cannot be compared."""

@@ -12,7 +12,7 @@ from xeval.support.text import counted
 
 
 def check_submission(
-    folder: Annotated[Path, typer.Argument(help="The submitted results folder.")],
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="The submitted results folder.")],
     data: Data = None,
     tasks_dir: TasksDirs = None,
 ) -> None:

@@ -29,11 +29,15 @@ def compare(
         bool,
         typer.Option(
             "--selection",
+            metavar="",
             help="Without B: compare A's checkpoints by English dev, last and oracle, after run --every-checkpoint.",
         ),
     ] = False,
     retention: Annotated[
-        bool, typer.Option("--retention", help="Show what the student B keeps of its teacher A, language by language.")
+        bool,
+        typer.Option(
+            "--retention", metavar="", help="Show what the student B keeps of its teacher A, language by language."
+        ),
     ] = False,
     flips: Annotated[
         str | None, typer.Option("--flips", metavar="LANGUAGE", help="Show the rows that only one side gets right.")
@@ -41,11 +45,16 @@ def compare(
     data: Annotated[
         Path | None,
         typer.Option(
-            "--data", envvar="XEVAL_DATA", help="Local copy of the data, so that --flips shows the sentences."
+            "--data",
+            envvar="XEVAL_DATA",
+            metavar="DIR",
+            help="Local copy of the data, so that --flips shows the sentences.",
         ),
     ] = None,
     output_format: Annotated[Format, typer.Option("--format", help="Output format.")] = Format.terminal,
-    seed: Annotated[int | None, typer.Option("--seed", min=0, help="Seed of the resampling; recorded.")] = None,
+    seed: Annotated[
+        int | None, typer.Option("--seed", min=0, metavar="SEED", help="Seed of the resampling; recorded.")
+    ] = None,
     tasks_dir: TasksDirs = None,
 ) -> None:
     """Compare B with A on the same test rows: differences with intervals, tests, and a conclusion."""

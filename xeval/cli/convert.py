@@ -10,7 +10,9 @@ from xeval.cli.screen import loading, say
 
 
 def convert(
-    model: Annotated[str, typer.Argument(help="Folder, alias or hub id (id@revision pins it) of a pickled model.")],
+    model: Annotated[
+        str, typer.Argument(metavar="MODEL", help="Folder, alias or hub id (id@revision pins it) of a pickled model.")
+    ],
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="New or empty folder to write to.")],
 ) -> None:
     """Convert a model's pickled weights to safetensors, and add tokenizer.json if it is missing, for --model DIR.

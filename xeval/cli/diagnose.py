@@ -14,7 +14,9 @@ from xeval.support.text import counted
 
 def diagnose(
     results: Results = Path("results"),
-    task: Annotated[str | None, typer.Option("--task", help="Diagnose only this task's runs; default: all.")] = None,
+    task: Annotated[
+        str | None, typer.Option("--task", metavar="TASK", help="Diagnose only this task's runs; default: all.")
+    ] = None,
     reference: ReferenceName = None,
     tasks_dir: TasksDirs = None,
 ) -> None:

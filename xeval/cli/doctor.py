@@ -12,16 +12,19 @@ from xeval.definitions.registry import check_names
 
 def doctor(
     task: Annotated[
-        str | None, typer.Argument(help="Task name or path; without it, only the machine is checked.")
+        str | None, typer.Argument(metavar="TASK", help="Task name or path; without it, only the machine is checked.")
     ] = None,
     model: Annotated[
         list[str] | None,
-        typer.Option("--model", "-m", help="Alias, hub id (id@revision pins it) or folder; repeatable."),
+        typer.Option(
+            "--model", "-m", metavar="MODEL", help="Alias, hub id (id@revision pins it) or folder; repeatable."
+        ),
     ] = None,
     language: Languages = None,
     recipe: RecipeName = None,
     no_train: Annotated[
-        bool, typer.Option("--no-train", help="Check for the evaluation of a fine-tuned checkpoint as it is.")
+        bool,
+        typer.Option("--no-train", metavar="", help="Check for the evaluation of a fine-tuned checkpoint as it is."),
     ] = False,
     test_split: TestSplit = None,
     data: Data = None,

@@ -26,7 +26,8 @@ def export(
         typer.Option("--format", help="Weights for transformers, or scores of all seeds for Every Eval Ever."),
     ] = ExportFormat.transformers,
     organisation: Annotated[
-        str | None, typer.Option("--organisation", help="With --format every-eval-ever: who submits the scores.")
+        str | None,
+        typer.Option("--organisation", metavar="NAME", help="With --format every-eval-ever: who submits the scores."),
     ] = None,
     results: Results = Path("results"),
     tasks_dir: TasksDirs = None,

@@ -47,8 +47,8 @@ if TYPE_CHECKING:
 class GridOptions:
     """The options as the user gave them."""
 
-    task: Annotated[str | None, typer.Argument(help=Subject, show_default=False)] = None
-    model: Annotated[list[str] | None, typer.Option("--model", "-m", help=Model)] = None
+    task: Annotated[str | None, typer.Argument(metavar="TASK", help=Subject, show_default=False)] = None
+    model: Annotated[list[str] | None, typer.Option("--model", "-m", metavar="MODEL", help=Model)] = None
     language: LanguagesToRun = None
     train_language: TrainLanguage = None
     seed: Seeds = None

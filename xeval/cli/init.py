@@ -32,29 +32,42 @@ _OUTPUTS = {What.model_card: "README.md", What.ci: ".github/workflows/xeval.yml"
 
 
 def init(
-    what: Annotated[What, typer.Argument(help="What to create.")],
-    name: Annotated[str | None, typer.Option("--name", help="Its name; for a model card, the model's name.")] = None,
-    kind: Annotated[str, typer.Option("--kind", help="For a task: its kind.")] = "pair-classification",
+    what: Annotated[What, typer.Argument(metavar="WHAT", help="What to create.")],
+    name: Annotated[
+        str | None, typer.Option("--name", metavar="NAME", help="Its name; for a model card, the model's name.")
+    ] = None,
+    kind: Annotated[str, typer.Option("--kind", metavar="KIND", help="For a task: its kind.")] = "pair-classification",
     language: Annotated[
         list[str] | None,
         typer.Option(
             "--language",
             "-l",
+            metavar="LANGUAGES",
             help="Language codes; a task is trained on the first. Default for a table, a grid or CI: all.",
         ),
     ] = None,
-    label: Annotated[list[str] | None, typer.Option("--label", help="For a task: its labels, such as yes,no.")] = None,
-    task: Annotated[str, typer.Option("--task", help="For a table, a grid or CI: name or path of the task.")] = "xnli",
+    label: Annotated[
+        list[str] | None, typer.Option("--label", metavar="LABELS", help="For a task: its labels, such as yes,no.")
+    ] = None,
+    task: Annotated[
+        str, typer.Option("--task", metavar="TASK", help="For a table, a grid or CI: name or path of the task.")
+    ] = "xnli",
     model: Annotated[
         str,
         typer.Option(
-            "--model", "-m", help="For a table, a grid or CI: the model; for a model card: what was fine-tuned."
+            "--model",
+            "-m",
+            metavar="MODEL",
+            help="For a table, a grid or CI: the model; for a model card: what was fine-tuned.",
         ),
     ] = "mbert",
     output: Annotated[
         Path | None,
         typer.Option(
-            "--output", "-o", help="File to write; default: NAME.toml, README.md or .github/workflows/xeval.yml."
+            "--output",
+            "-o",
+            metavar="FILE",
+            help="File to write; default: NAME.toml, README.md or .github/workflows/xeval.yml.",
         ),
     ] = None,
 ) -> None:

@@ -36,11 +36,16 @@ class What(StrEnum):
 
 
 def list_names(
-    what: Annotated[What | None, typer.Argument(help="What to list; by default, how many there are of each.")] = None,
+    what: Annotated[
+        What | None, typer.Argument(metavar="WHAT", help="What to list; by default, how many there are of each.")
+    ] = None,
     results: Results = Path("results"),
     tasks_dir: TasksDirs = None,
     lint: Annotated[
-        bool, typer.Option("--lint", help="With references: list what is suspicious about the published numbers.")
+        bool,
+        typer.Option(
+            "--lint", metavar="", help="With references: list what is suspicious about the published numbers."
+        ),
     ] = False,
 ) -> None:
     """List tasks by kind, suites, model aliases, published tables, recipes, or the runs of a results folder."""

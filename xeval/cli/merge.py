@@ -17,9 +17,7 @@ if TYPE_CHECKING:
 
 
 def merge(
-    sources: Annotated[
-        list[Path], typer.Argument(metavar="SRC...", help="Results folders to merge; they are only read.")
-    ],
+    sources: Annotated[list[Path], typer.Argument(metavar="SRC", help="Results folders to merge; they are only read.")],
     destination: Annotated[Path, typer.Argument(metavar="DST", help="Results folder to merge them into.")],
     quiet: Quiet = False,
 ) -> None:

@@ -7,41 +7,63 @@ from typing import Annotated
 
 import typer
 
-Results = Annotated[Path, typer.Option("--results", help="Folder of records and predictions.", show_default=True)]
+Results = Annotated[
+    Path, typer.Option("--results", metavar="DIR", help="Folder of records and predictions.", show_default=True)
+]
 Data = Annotated[
     Path | None,
-    typer.Option("--data", envvar="XEVAL_DATA", help="Local copy of the data, in the hub, XNLI-1.0 or XTREME layout."),
+    typer.Option(
+        "--data",
+        envvar="XEVAL_DATA",
+        metavar="DIR",
+        help="Local copy of the data, in the hub, XNLI-1.0 or XTREME layout.",
+    ),
 ]
 Bundle = Annotated[
     Path | None,
-    typer.Option("--bundle", help="File made by xeval bundle; nothing is fetched and no network is needed."),
+    typer.Option(
+        "--bundle", metavar="FILE", help="File made by xeval bundle; nothing is fetched and no network is needed."
+    ),
 ]
 Languages = Annotated[
-    list[str] | None, typer.Option("--language", "-l", help="Language codes, such as es,zh; default: all.")
+    list[str] | None,
+    typer.Option("--language", "-l", metavar="LANGUAGES", help="Language codes, such as es,zh; default: all."),
 ]
 LanguagesToRun = Annotated[
     list[str] | None,
     typer.Option(
         "--language",
         "-l",
+        metavar="LANGUAGES",
         help="Language codes, such as es,zh; the training language is added, but not in a suite. Default: all.",
     ),
 ]
-RecipeName = Annotated[str | None, typer.Option("--recipe", help="Recipe name or path; default: the task's.")]
+RecipeName = Annotated[
+    str | None, typer.Option("--recipe", metavar="RECIPE", help="Recipe name or path; default: the task's.")
+]
 ReferenceName = Annotated[
-    str | None, typer.Option("--reference", help="Published table, by name or path; default: the task's.")
+    str | None,
+    typer.Option("--reference", metavar="TABLE", help="Published table, by name or path; default: the task's."),
 ]
 TrainLanguage = Annotated[
-    str | None, typer.Option("--train-language", help="Train on this language, if the task has training rows in it.")
+    str | None,
+    typer.Option(
+        "--train-language", metavar="LANGUAGE", help="Train on this language, if the task has training rows in it."
+    ),
 ]
-Seeds = Annotated[list[str] | None, typer.Option("--seed", help="Seeds, such as 1,2,3 or 1-5; repeatable.")]
-MaxTrain = Annotated[int | None, typer.Option("--max-train", help="Use only the first N training rows.")]
+Seeds = Annotated[
+    list[str] | None, typer.Option("--seed", metavar="SEEDS", help="Seeds, such as 1,2,3 or 1-5; repeatable.")
+]
+MaxTrain = Annotated[int | None, typer.Option("--max-train", metavar="N", help="Use only the first N training rows.")]
 MaxEval = Annotated[
-    int | None, typer.Option("--max-eval", help="Evaluate only N test rows of each language, drawn evenly.")
+    int | None,
+    typer.Option("--max-eval", metavar="N", help="Evaluate only N test rows of each language, drawn evenly."),
 ]
 TestSplit = Annotated[
     str | None,
-    typer.Option("--test-split", help="Evaluate on this split instead, such as dev; gives no verdicts."),
+    typer.Option(
+        "--test-split", metavar="SPLIT", help="Evaluate on this split instead, such as dev; gives no verdicts."
+    ),
 ]
 Sweep = Annotated[
     list[str] | None,
@@ -51,23 +73,32 @@ Sweep = Annotated[
         help="Try these recipe values and choose by English dev alone; repeat to try all combinations.",
     ),
 ]
-Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda or cuda:N.")]
-Dtype = Annotated[str, typer.Option("--dtype", help="auto, float32 or bfloat16.")]
+Device = Annotated[str, typer.Option("--device", metavar="DEVICE", help="auto, cpu, cuda or cuda:N.")]
+Dtype = Annotated[str, typer.Option("--dtype", metavar="DTYPE", help="auto, float32 or bfloat16.")]
 EveryCheckpoint = Annotated[
     bool,
-    typer.Option("--every-checkpoint", help="Also evaluate the training's other checkpoints, for compare --selection."),
+    typer.Option(
+        "--every-checkpoint",
+        metavar="",
+        help="Also evaluate the training's other checkpoints, for compare --selection.",
+    ),
 ]
 KeepWeights = Annotated[
     bool,
-    typer.Option("--keep-weights", help="Keep fine-tuned weights in the run's folder, so they travel with it."),
+    typer.Option(
+        "--keep-weights", metavar="", help="Keep fine-tuned weights in the run's folder, so they travel with it."
+    ),
 ]
-NoTrain = Annotated[bool, typer.Option("--no-train", help="Evaluate a fine-tuned checkpoint as it is.")]
+NoTrain = Annotated[bool, typer.Option("--no-train", metavar="", help="Evaluate a fine-tuned checkpoint as it is.")]
 Subject = "Name or path of a task or a suite of tasks, or path of the file of a grid of runs."
-DryRun = Annotated[bool, typer.Option("--dry-run", help="Print the plan and stop: nothing is fetched or trained.")]
+DryRun = Annotated[
+    bool, typer.Option("--dry-run", metavar="", help="Print the plan and stop: nothing is fetched or trained.")
+]
 Model = "Alias, hub id (id@revision pins it), folder, or NAME=FOLDER; repeatable."
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress on standard error.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", metavar="", help="Show no progress on standard error.")]
 TasksDirs = Annotated[
-    list[Path] | None, typer.Option("--tasks-dir", help="Folder with further task files (also XEVAL_TASKS).")
+    list[Path] | None,
+    typer.Option("--tasks-dir", metavar="DIR", help="Folder with further task files (also XEVAL_TASKS); repeatable."),
 ]
 
 
@@ -88,7 +119,9 @@ class Logger(StrEnum):
 
 LogTo = Annotated[
     list[Logger] | None,
-    typer.Option("--log-to", help="Also log steps and scores with this package; repeatable."),
+    typer.Option(
+        "--log-to", metavar="LOGGER", help="Also log steps and scores with tensorboard, wandb or trackio; repeatable."
+    ),
 ]
 On = Annotated[
     Where,

@@ -20,8 +20,12 @@ from xeval.results.store import StoredRun
 from xeval.support.text import one_line
 
 _POINTS = "Points of difference allowed"
-CellTolerance = Annotated[float, typer.Option("--tolerance", min=0.01, max=100, help=f"{_POINTS} in a language.")]
-MeanTolerance = Annotated[float, typer.Option("--mean-tolerance", min=0.01, max=100, help=f"{_POINTS} in the mean.")]
+CellTolerance = Annotated[
+    float, typer.Option("--tolerance", min=0.01, max=100, metavar="POINTS", help=f"{_POINTS} in a language.")
+]
+MeanTolerance = Annotated[
+    float, typer.Option("--mean-tolerance", min=0.01, max=100, metavar="POINTS", help=f"{_POINTS} in the mean.")
+]
 
 
 def show_outcome(

@@ -26,7 +26,7 @@ def plan(
     context: typer.Context,
     grid: GridOptions,
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="Write the plan to this file, for run --plan.")
+        Path | None, typer.Option("--output", "-o", metavar="FILE", help="Write the plan to this file, for run --plan.")
     ] = None,
 ) -> None:
     """Estimate what the same `xeval run` command would need: runs, hours, memory, disk, and what verdicts can show.

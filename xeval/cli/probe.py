@@ -24,19 +24,25 @@ class MaskingName(StrEnum):
 
 
 def probe(
-    model: Annotated[str, typer.Argument(help="Alias, hub id (id@revision pins it) or folder.")],
-    task: Annotated[str, typer.Option("--task", help="Task whose test sentences are read: name or path.")] = "xnli",
+    model: Annotated[str, typer.Argument(metavar="MODEL", help="Alias, hub id (id@revision pins it) or folder.")],
+    task: Annotated[
+        str, typer.Option("--task", metavar="TASK", help="Task whose test sentences are read: name or path.")
+    ] = "xnli",
     text: Annotated[
-        str | None, typer.Option("--text", help="Which text of a row to read; default: the first, such as the premise.")
+        str | None,
+        typer.Option(
+            "--text", metavar="NAME", help="Which text of a row to read; default: the first, such as the premise."
+        ),
     ] = None,
     language: Languages = None,
     masking: Annotated[
         MaskingName, typer.Option("--masking", help="Mask a piece and those after it in its word, or the piece alone.")
     ] = MaskingName.word_l2r,
     max_rows: Annotated[
-        int, typer.Option("--max-rows", min=1, help="Number of sentences in each language, drawn at random.")
+        int,
+        typer.Option("--max-rows", min=1, metavar="N", help="Number of sentences in each language, drawn at random."),
     ] = (200),
-    seed: Annotated[int, typer.Option("--seed", min=0, help="Seed of that draw.")] = 0,
+    seed: Annotated[int, typer.Option("--seed", min=0, metavar="SEED", help="Seed of that draw.")] = 0,
     data: Data = None,
     results: Results = Path("results"),
     output_format: Annotated[Format, typer.Option("--format", help="Output format.")] = Format.terminal,

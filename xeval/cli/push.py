@@ -18,14 +18,14 @@ def push(
         typer.Option("--to", metavar="ORGANISATION/NAME", help="Repository; default: the model's own."),
     ] = None,
     task: Annotated[
-        str | None, typer.Option("--task", help="Task; default: every task that the model has runs on.")
+        str | None, typer.Option("--task", metavar="TASK", help="Task; default: every task that the model has runs on.")
     ] = None,
     reference: ReferenceName = None,
     yes: Annotated[
-        bool, typer.Option("--yes", help="Push; without this option, only show what would be pushed.")
+        bool, typer.Option("--yes", metavar="", help="Push; without this option, only show what would be pushed.")
     ] = False,
     on_main: Annotated[
-        bool, typer.Option("--main", help="Commit to the branch main instead of opening a pull request.")
+        bool, typer.Option("--main", metavar="", help="Commit to the branch main instead of opening a pull request.")
     ] = False,
     results: Results = Path("results"),
     tasks_dir: TasksDirs = None,

@@ -27,19 +27,21 @@ def rank(
     models: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[MODEL]...",
+            metavar="MODEL",
             help="Folders of runs or models' names in --results, as in compare; default: all models of the task.",
         ),
     ] = None,
     results: Results = Path("results"),
-    task: Annotated[str | None, typer.Option("--task", help="Task; default: the only one in the folder.")] = None,
+    task: Annotated[
+        str | None, typer.Option("--task", metavar="TASK", help="Task; default: the only one in the folder.")
+    ] = None,
     language: Languages = None,
     output_format: Annotated[
         Format | None,
         typer.Option("--format", help="Default: by the extension of --output, or the terminal without it."),
     ] = None,
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="File to write; default: standard output.")
+        Path | None, typer.Option("--output", "-o", metavar="FILE", help="File to write; default: standard output.")
     ] = None,
 ) -> None:
     """Rank models scored on the same rows: which ones differ, the ranks each can have, and what would settle the rest.

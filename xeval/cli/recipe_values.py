@@ -37,6 +37,7 @@ _VALUES: dict[str, tuple[type, str]] = {
 
 _PANEL = "Recipe values"
 _SHORT = {"learning_rate": "--lr"}
+_METAVARS = {int: "N", float: "NUMBER", str: "NAME"}
 
 
 def with_recipe_values(command: Callable[..., None]) -> Callable[..., None]:
@@ -53,7 +54,7 @@ def with_recipe_values(command: Callable[..., None]) -> Callable[..., None]:
             name,
             inspect.Parameter.POSITIONAL_OR_KEYWORD,
             default=None,
-            annotation=Annotated[kind | None, typer.Option(*_names(name), rich_help_panel=_PANEL, help=help_text)],
+            annotation=Annotated[kind | None, _option(name, kind, help_text)],
         )
         for name, (kind, help_text) in _VALUES.items()
     ]
@@ -64,6 +65,6 @@ def with_recipe_values(command: Callable[..., None]) -> Callable[..., None]:
     return with_overrides
 
 
-def _names(value: str) -> list[str]:
-    """Return the option's names if it has two, else none."""
-    return [f"--{value.replace('_', '-')}", _SHORT[value]] if value in _SHORT else []
+def _option(name: str, kind: type, help_text: str) -> Any:
+    names = [f"--{name.replace('_', '-')}", _SHORT[name]] if name in _SHORT else []
+    return typer.Option(*names, metavar=_METAVARS[kind], rich_help_panel=_PANEL, help=help_text)

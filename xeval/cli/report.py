@@ -18,29 +18,44 @@ from xeval.results.named_models import runs_in
 
 def report(
     results: Results = Path("results"),
-    task: Annotated[str | None, typer.Option("--task", help="Task; default: the only one in the folder.")] = None,
+    task: Annotated[
+        str | None, typer.Option("--task", metavar="TASK", help="Task; default: the only one in the folder.")
+    ] = None,
     suite: Annotated[
-        str | None, typer.Option("--suite", help="Show all tasks of this suite in one table; Markdown, HTML or JSON.")
+        str | None,
+        typer.Option(
+            "--suite", metavar="SUITE", help="Show all tasks of this suite in one table; Markdown, HTML or JSON."
+        ),
     ] = None,
     model: Annotated[
-        str | None, typer.Option("--model", help="Show only the runs of this model: alias, id (@revision) or folder.")
+        str | None,
+        typer.Option(
+            "--model", metavar="MODEL", help="Show only the runs of this model: alias, id (@revision) or folder."
+        ),
     ] = None,
     reference: ReferenceName = None,
     format: Annotated[
         Format | None, typer.Option("--format", help="Default: by the extension of --output, or Markdown without it.")
     ] = None,
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="File to write; default: standard output.")
+        Path | None, typer.Option("--output", "-o", metavar="FILE", help="File to write; default: standard output.")
     ] = None,
     tolerance: CellTolerance = Tolerance.cell,
     mean_tolerance: MeanTolerance = Tolerance.mean,
     watts: Annotated[
         float | None,
-        typer.Option("--watts", min=0, help="Average power draw of the machine, for the model card's energy estimate."),
+        typer.Option(
+            "--watts",
+            min=0,
+            metavar="WATTS",
+            help="Average power draw of the machine, for the model card's energy estimate.",
+        ),
     ] = None,
     grams_per_kwh: Annotated[
         float | None,
-        typer.Option("--grams-per-kwh", min=0, help="CO2 equivalent of its power grid, for the CO2 estimate."),
+        typer.Option(
+            "--grams-per-kwh", min=0, metavar="GRAMS", help="CO2 equivalent of its power grid, for the CO2 estimate."
+        ),
     ] = None,
     tasks_dir: TasksDirs = None,
 ) -> None:

@@ -35,7 +35,7 @@ from xeval.support.text import one_line
 
 
 def reproduce(
-    reference: Annotated[str, typer.Argument(help="Name or path of a published table.")],
+    reference: Annotated[str, typer.Argument(metavar="TABLE", help="Name or path of a published table.")],
     seed: Seeds = None,
     data: Data = None,
     bundle: Bundle = None,

@@ -35,7 +35,10 @@ def run(
     ] = None,
     on: On = Where.local,
     plan: Annotated[
-        Path | None, typer.Option("--plan", help="Make the runs of this file, written by xeval plan, and no others.")
+        Path | None,
+        typer.Option(
+            "--plan", metavar="FILE", help="Make the runs of this file, written by xeval plan, and no others."
+        ),
     ] = None,
     log_to: LogTo = None,
     dry_run: DryRun = False,

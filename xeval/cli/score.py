@@ -30,30 +30,43 @@ MOST_DECIMALS = 10
 
 
 def score(
-    task: Annotated[str, typer.Argument(help="Name or path of a task or a suite of tasks.")],
+    task: Annotated[str, typer.Argument(metavar="TASK", help="Name or path of a task or a suite of tasks.")],
     predictions: Annotated[
         Path,
         typer.Option(
             "--predictions",
             "-p",
+            metavar="PATH",
             help="File, or folder with a file for each language; for a suite, a folder of such folders.",
         ),
     ],
     model: Annotated[
-        str, typer.Option("--model", "-m", help="Model that made them: alias or hub id for verdicts, or any name.")
+        str,
+        typer.Option(
+            "--model", "-m", metavar="MODEL", help="Model that made them: alias or hub id for verdicts, or any name."
+        ),
     ],
     language: Languages = None,
-    seed: Annotated[int, typer.Option("--seed", min=0, help="Which of several trainings made them.")] = 0,
+    seed: Annotated[
+        int, typer.Option("--seed", min=0, metavar="SEED", help="Which of several trainings made them.")
+    ] = 0,
     data: Data = None,
     labels: Annotated[
-        Path | None, typer.Option("--labels", help="The right answers, in the form of predictions, instead of --data.")
+        Path | None,
+        typer.Option(
+            "--labels", metavar="PATH", help="The right answers, in the form of predictions, instead of --data."
+        ),
     ] = None,
     bundle: Bundle = None,
     results: Results = Path("results"),
     test_split: TestSplit = None,
     explain: Annotated[
         str | None,
-        typer.Option("--explain", help="Published number, in %: show which metric over which languages gives it."),
+        typer.Option(
+            "--explain",
+            metavar="SCORE",
+            help="Published number, in %: show which metric over which languages gives it.",
+        ),
     ] = None,
     tasks_dir: TasksDirs = None,
     quiet: Quiet = False,

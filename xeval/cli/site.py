@@ -12,9 +12,10 @@ from xeval.support.text import counted, one_line
 
 
 def site(
-    results: Annotated[list[Path], typer.Argument(help="One or more results folders.")],
+    results: Annotated[list[Path], typer.Argument(metavar="DIR", help="One or more results folders.")],
     output: Annotated[
-        Path, typer.Option("--output", "-o", help="Folder for the pages: new, empty, or with earlier pages.")
+        Path,
+        typer.Option("--output", "-o", metavar="DIR", help="Folder for the pages: new, empty, or with earlier pages."),
     ],
     tasks_dir: TasksDirs = None,
 ) -> None:
