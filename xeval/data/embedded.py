@@ -2,13 +2,12 @@
 
 import hashlib
 from collections.abc import Callable, Sequence
-from functools import cache, partial
+from functools import partial
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from xeval.definitions.model_name import EMBEDDED_MODELS
 from xeval.definitions.task import Task
-from xeval.support.cache import cache_home
+from xeval.support.cache import cache_home, own_home
 from xeval.support.errors import DataError, StoreError
 from xeval.support.locks import locked
 from xeval.support.sealed import checksums, sealing
@@ -34,7 +33,7 @@ def corpus_folder(task: Task) -> Path:
     try:
         return _kept(folder, lambda unfinished: write(unfinished, task.languages))
     except (OSError, StoreError):
-        return _kept(Path(_aside().name) / folder.name, lambda unfinished: write(unfinished, task.languages))
+        return _kept(own_home() / folder.name, lambda unfinished: write(unfinished, task.languages))
 
 
 def _kept(folder: Path, write: Callable[[Path], None]) -> Path:
@@ -43,12 +42,6 @@ def _kept(folder: Path, write: Callable[[Path], None]) -> Path:
             with sealing(folder) as unfinished:
                 write(unfinished)
     return folder
-
-
-@cache
-def _aside() -> TemporaryDirectory[str]:
-    """Return a temporary folder that is removed when this process ends."""
-    return TemporaryDirectory(prefix="xeval-")
 
 
 def _writers(training_language: str) -> dict[str, Callable[[Path, Sequence[str]], None]]:

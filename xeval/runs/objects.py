@@ -8,9 +8,7 @@ import hashlib
 import os
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from functools import cache
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any, TypeAlias
 
 import pyarrow as pa
@@ -22,7 +20,7 @@ from xeval.data.tables import TableLike, table_of
 from xeval.definitions.languages import code_among, names_of
 from xeval.definitions.task import DEV, Task
 from xeval.engine.loading import save_given
-from xeval.support.cache import cache_home, forget_unused
+from xeval.support.cache import cache_home, forget_unused, own_home
 from xeval.support.errors import DataError, ModelError, StoreError, UnknownNameError
 from xeval.support.files import in_home, safe_name
 from xeval.support.locks import locked
@@ -217,7 +215,7 @@ def _kept(write: Callable[[Path], None], called: Callable[[str], str], reporter:
     try:
         folder = _keep(cache_home() / "objects", write, called, reporter)
     except (OSError, StoreError):
-        return _keep(Path(_aside().name), write, called, reporter)
+        return _keep(own_home(), write, called, reporter)
     if message := forget_unused("objects"):
         reporter.say(message)
     return folder
@@ -240,9 +238,3 @@ def _keep(home: Path, write: Callable[[Path], None], called: Callable[[str], str
             shutil.rmtree(new, ignore_errors=True)
     (folder / MANIFEST).touch()  # for `forget_unused`
     return folder
-
-
-@cache
-def _aside() -> TemporaryDirectory[str]:
-    """Return a folder that is deleted when this process ends."""
-    return TemporaryDirectory(prefix="xeval-")

@@ -8,7 +8,9 @@ import os
 import shutil
 import time
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Literal, get_args
 
 import platformdirs
@@ -27,6 +29,16 @@ PARTS: tuple[Part, ...] = get_args(Part)
 def cache_home() -> Path:
     """Return XEVAL_CACHE, or `xeval` in the user's cache folder."""
     return in_home(os.environ.get("XEVAL_CACHE") or platformdirs.user_cache_dir("xeval", appauthor=False))
+
+
+def own_home() -> Path:
+    """Return a folder to use while the cache cannot be written, which is deleted when this process ends."""
+    return Path(_own_folder().name)
+
+
+@cache
+def _own_folder() -> TemporaryDirectory[str]:
+    return TemporaryDirectory(prefix="xeval-")
 
 
 def free_bytes(folder: Path) -> int:
