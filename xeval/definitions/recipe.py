@@ -59,7 +59,7 @@ class Recipe(Frozen):
     selection_rows: Annotated[int, Field(gt=0)] | None = None
     """How many rows of the selection split are used, starting with the first; default: all."""
     evaluate_every_steps: Annotated[int, Field(gt=0)] | None = None
-    """Optimizer steps between selections; default: an epoch."""
+    """Optimizer steps between selections; default: an epoch. There is also one after the last step."""
     patience: Annotated[int, Field(gt=0)] | None = None
     """Selections without improvement before stopping."""
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 42
