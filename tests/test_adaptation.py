@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from tests.helpers.checkpoints import ARCHITECTURES, KIND, labelled_pairs, make_pairs, tiny_tokenizer, without_dropout
-from tests.helpers.encoder_types import TYPES, tiny_checkpoint
+from tests.helpers.encoder_types import T5_LIKE, TYPES, tiny_checkpoint
 from tests.helpers.tiny_training import CPU, MAX_LENGTH, PAIRS, into, model_of, plain_losses, recipe, same, weights
 from tests.test_resume import Often, interrupt_after
 from xeval.data.model_files import find_checkpoint
@@ -313,3 +313,15 @@ def test_run_and_report_name_the_adaptation(settings, command, mini, checkpoint_
         settings.get("adaptation"), "frozen embeddings"
     )
     assert code == 0 and expected in out
+
+
+@pytest.mark.parametrize("chosen", [FROZEN, LORA], ids=["frozen", "lora"])
+@pytest.mark.parametrize("model_type", T5_LIKE)
+def test_head_that_is_not_apart_from_its_encoder_is_refused(tmp_path, model_type, chosen):
+    kind = Answers(AnswerKeys())
+    model = load_pretrained(find_checkpoint(str(tiny_checkpoint(tmp_path, model_type))), kind, 0)
+    with pytest.raises(
+        ModelError, match=r"does not tell its encoder from its head, .*; use adaptation full"
+    ) as refused:
+        adapt(model, recipe(**chosen), 0, False, "tiny")
+    assert "\n" not in str(refused.value)
