@@ -1,6 +1,7 @@
 """How much of its teacher a student keeps, checked against hand counts and a slow bootstrap."""
 
 import json
+import re
 import sys
 from dataclasses import replace
 from decimal import Decimal
@@ -195,3 +196,14 @@ def test_sentence_agrees_with_the_printed_parts(tmp_path):
     [line] = [line for line in text.splitlines() if line.startswith("| de")]
     assert [cell.strip() for cell in line.split("|")][7:10] == ["0.1", "0.2", "-0.1"]
     assert "it loses 0.2 points in English and 0.1 fewer elsewhere on average" in text
+
+
+def test_table_has_one_line_a_language_at_80_columns(tmp_path, command, monkeypatch):
+    sides_with(tmp_path, {"en": 0.9, "hi": 0.7}, {"en": 0.8, "hi": 0.5})
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    monkeypatch.setenv("COLUMNS", "80")
+    _, out, _ = command("compare", "org/teacher", "org/student", "--retention", "--results", tmp_path)
+    lines = re.sub(r"\x1b\[[\d;]*m", "", out).splitlines()
+    [row] = [line for line in lines if line.startswith("hi ")]
+    assert row.endswith(" Devanagari") and len(row) <= 80
+    assert re.search(r" 7\d\.\d +6\d\.\d to \d\d\.\d ", row)  # what is kept, and its interval

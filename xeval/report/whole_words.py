@@ -1,6 +1,6 @@
 """Tables on narrow terminals, where lines break between words, so that names and numbers can be read and copied."""
 
-from rich.console import Console
+from rich.console import Console, ConsoleOptions
 from rich.measure import Measurement, measure_renderables
 from rich.table import Table
 
@@ -10,16 +10,33 @@ _WIDE = 10_000  # columns, since no table is measured as wider than its console
 def print_whole(table: Table, console: Console) -> None:
     """Print `table` with all words unbroken if the console has room for the longest word of every column.
 
-    Rich narrows the widest columns first, even to less than their words. Here, a column stops at its longest word.
+    Rich narrows the widest columns first, even to less than their words. Here, a column stops at its longest word. If
+    that is too wide, one space separates the columns instead of two, and then numbers too stay on one line if they can.
     """
     options = console.options.update(width=_WIDE)
-    sizes = [measure_renderables(console, options, [column.header, *column.cells]) for column in table.columns]
-    for most in range(console.width, 0, -1):
-        for column, size in zip(table.columns, sizes, strict=True):
-            column.width = max(size.minimum, min(size.maximum, most))
-        if Measurement.get(console, options, table).maximum <= console.width:
-            break
-    else:
-        for column in table.columns:
-            column.width = None
+    if not _fits(table, console, options, numbers_whole=False):
+        spaced, table.padding = table.padding, (0, 1, 0, 0)
+        if not any(_fits(table, console, options, numbers_whole) for numbers_whole in (True, False)):
+            table.padding = spaced
+            for column in table.columns:
+                column.width = None
     console.print(table)
+
+
+def _fits(table: Table, console: Console, options: ConsoleOptions, numbers_whole: bool) -> bool:
+    """Set the columns of `table` to the widest that fit, and return whether any do.
+
+    `numbers_whole` keeps all of a cell on one line in the columns that are aligned on the right.
+    """
+    sizes = []
+    for column in table.columns:
+        cells = measure_renderables(console, options, [*column.cells])
+        header = measure_renderables(console, options, [column.header])
+        least = cells.maximum if numbers_whole and column.justify == "right" else cells.minimum
+        sizes.append((max(header.minimum, least), max(header.maximum, cells.maximum)))
+    for most in range(console.width, 0, -1):
+        for column, (least, greatest) in zip(table.columns, sizes, strict=True):
+            column.width = max(least, min(greatest, most))
+        if Measurement.get(console, options, table).maximum <= console.width:
+            return True
+    return False
