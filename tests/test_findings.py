@@ -25,13 +25,13 @@ def test_evidence_lists_the_largest_shares_first(shares, as_text, text):
     assert by_language(shares, as_text) == text
 
 
-def names_of_findings() -> set[str]:
-    """Names written as literals in calls of `error` and `warning`."""
+def names_of_findings(*severities: str) -> set[str]:
+    """Names written as literals in calls of the functions that make findings of these severities."""
     calls = [
         node
         for file in (ROOT / "xeval").rglob("*.py")
         for node in ast.walk(ast.parse(file.read_text(encoding="utf-8")))
-        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in ("error", "warning")
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in severities
     ]
     firsts = [call.args[0] for call in calls if call.args]
     return {first.value for first in firsts if isinstance(first, ast.Constant)}
@@ -39,5 +39,12 @@ def names_of_findings() -> set[str]:
 
 def test_the_page_on_diagnosis_names_every_finding():
     page = (ROOT / "docs" / "diagnosis.md").read_text(encoding="utf-8")
-    names = names_of_findings()
+    names = names_of_findings("error", "warning")
     assert len(names) > 20 and not [name for name in names if name not in page]
+
+
+def test_its_tables_have_a_row_for_every_name_on_the_screen():
+    page = (ROOT / "docs" / "diagnosis.md").read_text(encoding="utf-8")
+    firsts = [line.split("|")[1].split(" (")[0] for line in page.splitlines() if line.startswith("| ")]
+    rows = {name.strip() for first in firsts for name in first.split(",")}
+    assert names_of_findings("error", "warning", "fine") <= rows

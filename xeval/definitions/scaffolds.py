@@ -160,6 +160,7 @@ jobs:
         with:
           python-version: "3.11"
       - run: pip install uv
+      # until xeval is on PyPI: "crosslingual-eval @ git+https://github.com/OWNER/xeval@COMMIT" instead of the last word
       - run: uv pip install --system --torch-backend cpu crosslingual-eval
       - run: |
           {run} fresh
