@@ -17,13 +17,14 @@ from tests.helpers.checkpoints import LABELS
 from tests.helpers.sample_record import run_record, score
 from xeval.checks.after.diagnose import diagnose, diagnose_run
 from xeval.checks.after.prediction_signatures import Predicted, drift_to_one_label, placeholder_labels
-from xeval.checks.after.record_signatures import no_better_than_one_label
+from xeval.checks.after.record_signatures import no_better_than_one_label, too_few_steps
 from xeval.definitions.reference import Reference, ReferenceRow
 from xeval.definitions.registry import get_reference, get_task
 from xeval.judging.health import collapse
 from xeval.results.records import Majority, RunRecord
 from xeval.results.store import StoredRun, load_record, save_record
 from xeval.runs.callbacks import Callback
+from xeval.runs.grid import run
 from xeval.support.cache import weights_folder
 from xeval.support.files import file_sha256
 from xeval.support.findings import Finding
@@ -397,3 +398,11 @@ def test_lower_casing_makes_scores_low_everywhere(world, healthy, fine_tuned, tm
 def test_collapse_names_the_metric_in_words():
     record = run_record(kind="tagging", metric="span_f1", chance=0.0, scores={"en": score(0.0)})
     assert collapse(record) == "span F1 in en is 0.0 % where chance is 0.0 %"
+
+
+def test_short_training_on_another_language_is_reported(tmp_path):
+    few = {"max_train": 64, "overrides": {"max_steps": 2}}
+    [record] = run("xnli-mini", "mini-mbert", train_language="de", languages="de", results=tmp_path, max_eval=30, **few)
+    found = too_few_steps(record)
+    assert found is not None and "2 steps of 32 pairs cover 0.7 % of 9,000 training pairs once" in found.evidence
+    assert "accuracy in de is" in found.evidence

@@ -49,9 +49,12 @@ def labels_out_of_line(record: RunRecord) -> Finding | None:
 
 
 def too_few_steps(record: RunRecord) -> Finding | None:
-    """Look for a training that learnt hardly anything and saw fewer than half as many rows as the task has."""
-    training, reached = record.training, _known_values(record)
-    expected, floor = record.data.train_rows.get("expected", 0), level(record, record.training_language)
+    """Look for a training that learnt hardly anything and saw fewer than half as many rows as the task has.
+
+    Where the task's file does not say how many there are, as in another training language, those found are all.
+    """
+    training, reached, rows = record.training, _known_values(record), record.data.train_rows
+    expected, floor = rows.get("expected") or rows.get("found", 0), level(record, record.training_language)
     if training is None or not reached or not expected or floor is None:
         return None
     if max(reached.values()) > floor.plus(UNDERFITTED):
