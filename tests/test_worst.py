@@ -1,5 +1,7 @@
 """The line on the language that a model transfers to worst, and what the diagnosis reports to have checked."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from test_report import a_run
@@ -125,3 +127,11 @@ def test_none_found_is_stated_only_after_a_check():
 def test_no_line_when_english_is_at_chance():
     runs = [a_run(seed=0, en=0.31, es=0.3, ur=0.29)]
     assert worst.of(matrix.build(runs, "xnli", None).ours[0]) == ""
+
+
+@pytest.mark.parametrize(("n_rows", "is_enough"), [(99, False), (100, True)])
+def test_none_found_among_few_rows_is_not_reassuring(n_rows, is_enough):
+    run = a_run(en=0.9)
+    few = changed(run.record, scores={"en": changed(run.record.scores["en"], n_rows=n_rows)})
+    looked = {**vars(matrix.build([replace(run, record=few)], "xnli", None)), "n_causes": 3}
+    assert ("do not show in fewer than 100 test rows" in matrix.Matrix(**looked).checked) != is_enough

@@ -6,6 +6,7 @@ Every format is rendered from this one object, so no two of them can disagree.
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+from xeval.checks.after.record_signatures import FEW_ROWS
 from xeval.definitions.languages import describe
 from xeval.definitions.reference import Reference, ReferenceRow
 from xeval.definitions.task import Task
@@ -126,7 +127,9 @@ class Matrix:
         """A statement that the diagnosis found nothing. Empty if it found something, or was not run."""
         if self.findings or not self.n_causes:
             return ""
-        return f"{self.n_causes} known causes of wrong numbers checked, none found"
+        none = f"{self.n_causes} known causes of wrong numbers checked, none found"
+        most_rows = max((score.n_rows for run in self.runs for score in run.record.scores.values()), default=FEW_ROWS)
+        return f"{none}, but most do not show in fewer than {FEW_ROWS} test rows" if most_rows < FEW_ROWS else none
 
     @property
     def by_transfer(self) -> list[str]:
