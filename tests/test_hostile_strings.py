@@ -106,7 +106,7 @@ def test_markdown_has_no_injected_markup(chosen, text):
 LATEX_WORDS = (
     "begin end centering caption resizebox ifdim width linewidth else fi toprule midrule bottomrule par smallskip"
     " footnotesize raggedright textbf textbackslash textasciitilde textasciicircum textless textgreater textbar"
-    " textasciigrave textendash textemdash ldots pm times rightarrow checkmark char"
+    " textasciigrave textendash textemdash textperiodcentered ldots pm times rightarrow checkmark char"
 )
 LATEX_COMMANDS = {*LATEX_WORDS.split(), *"\\{}$&#_%,"}
 

@@ -8,10 +8,11 @@ from rich.console import Console
 
 from tests.helpers.sample_record import INVOCATION, environment, files_of, run_record, score
 from xeval.definitions.registry import get_reference, get_task
-from xeval.report import findings, matrix, transfer, worst
+from xeval.report import findings, footnotes, matrix, transfer, worst
 from xeval.report.formats import latex, markdown, terminal
 from xeval.report.frame import to_frame
 from xeval.report.page import heat, html
+from xeval.results.configurations import by_configuration
 from xeval.results.records import Failure, Invocation, Limits, ModelRecord, RecipeRecord
 from xeval.results.store import StoredRun
 from xeval.support.errors import StoreError
@@ -264,3 +265,20 @@ def test_gap_of_two_languages_is_the_printed_difference(capsys):
     assert "gap 6.6." in markdown.render(built) and "& 6.6 &" in latex.render(built)
     assert html.render(built).count(">6.6<") >= 3 and ">6.7<" not in html.render(built)
     assert built.ours[0].gap == pytest.approx(6.666)  # as in JSON
+
+
+def test_run_that_broke_down_is_not_called_untrained():
+    failures = {"train": Failure(reason="the loss became nan", invocation=INVOCATION)}
+    broken = a_run()
+    changes = {"status": "failed", "training": None, "scores": {}, "failures": failures}
+    changes["recipe"] = RecipeRecord(name="hf-2019", values={"learning_rate": 1.0}, overrides={"learning_rate": 1.0})
+    broken = StoredRun(broken.folder, broken.record.model_copy(update=changes))
+    [line] = [line for line in footnotes.of(by_configuration([broken]), None) if line.startswith(DISTILMBERT)]
+    assert "; recipe hf-2019: training was not finished; changed from the recipe: learning_rate=1.0;" in line
+    assert "without training" not in line
+
+
+def test_latex_prints_the_dots_between_outcomes():
+    built = matrix.build([a_run(**SIX)], "xnli", CARD)
+    assert " · " in markdown.render(built)
+    assert r" \textperiodcentered{} " in latex.render(built) and "[U+" not in latex.render(built)

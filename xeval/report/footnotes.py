@@ -96,6 +96,8 @@ def _produced_by(seeds: list[RunRecord]) -> str:
     parts = [f"{record.model.id} ({_declared(seeds)})"]
     if record.declared is None:
         parts = [_of_model(record)]
+    changed = [f"{key}={value}" for key, value in record.recipe.overrides.items()]
+    changed = [f"changed from the recipe: {', '.join(changed)}"] if changed else []
     if record.training:
         adapted = f"{_adapted(values)}, " if settings_of(values) else ""
         parts.append(
@@ -104,10 +106,11 @@ def _produced_by(seeds: list[RunRecord]) -> str:
             f" {counted(record.data.train_rows.get('used', 0), unit)}{_trained_on(record)},"
             f" checkpoint: {record.training.selection}"
         )
-        changed = [f"{key}={value}" for key, value in record.recipe.overrides.items()]
-        parts += [f"changed from the recipe: {', '.join(changed)}"] if changed else []
+        parts += changed
     elif record.computed_elsewhere:
         parts.append("its predictions were computed elsewhere, and scored here")
+    elif not record.is_as_it_was:
+        parts += [f"recipe {record.recipe.name}: training was not finished", *changed]
     else:
         vectors = f", by the {values['pooling']} of layer {values['layer']}" if record.trains_nothing else ""
         parts.append(f"evaluated as it is, without training{vectors}")

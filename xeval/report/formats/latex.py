@@ -29,6 +29,7 @@ _WRITTEN = {
     "“": "``",
     "”": "''",
     "…": r"\ldots{}",
+    "·": r"\textperiodcentered{}",
     "±": r"$\pm$",
     "×": r"$\times$",
     "→": r"$\rightarrow$",
