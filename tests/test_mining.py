@@ -4,7 +4,9 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from tests.helpers.checkpoints import tiny_tokenizer
 from tests.helpers.plain_vectors import slow_pairs
+from xeval.engine.encoding import encode
 from xeval.kinds.mining import BitextMining, MiningKeys, best_pairs, best_threshold, mine, neighbours
 from xeval.kinds.rows import Rows, Table
 from xeval.kinds.vectors import normalised
@@ -250,3 +252,11 @@ def test_bucc_from_xtreme_names_the_missing_gold():
     files = {path: text for path, text in FILES.items() if not path.endswith("test.gold")}
     with pytest.raises(DataError, match=r"got test\.de, test\.en; XTREME deletes test\.gold: add BUCC's training gold"):
         read(files)
+
+
+@pytest.mark.parametrize(("foreign", "counted"), [("猫在垫子上", False), ("die katze", True)])
+def test_fertility_is_left_out_without_spaces(foreign, counted):
+    files = {path: text.replace("eins", foreign).replace("zwei", foreign) for path, text in dev_alone().items()}
+    rows = read({path: text.replace("ten", "a long sentence in english") for path, text in files.items()})
+    encoded = encode(KIND, tiny_tokenizer("bert"), rows, 128)
+    assert (encoded.tokenization.pieces_per_word is not None) == counted

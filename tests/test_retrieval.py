@@ -9,6 +9,7 @@ from transformers import AutoConfig, AutoModel
 from tests.helpers.checkpoints import ARCHITECTURES, WORDS, tiny_tokenizer
 from tests.helpers.plain_vectors import N_LAYERS, nearest_of, plain_vectors, tiny_encoder
 from xeval.engine.devices import Compute
+from xeval.engine.encoding import encode
 from xeval.engine.fast_path.forward import can_pack
 from xeval.engine.prediction import predict
 from xeval.engine.vectors import SentenceEncoder
@@ -229,3 +230,11 @@ def test_row_number_of_5000_digits_is_refused():
     given = Given("a file", ["9" * 5000])
     with pytest.raises(DataError, match=r"prediction 1 is '999.*; wanted the number of a row"):
         KIND.answers_given(given, Rows("de", "test", {}, np.zeros(1, int), np.arange(1)))
+
+
+@pytest.mark.parametrize(("texts", "counted"), [("th", False), ("de", True)])
+def test_fertility_is_that_of_the_translations(texts, counted):
+    """English has more letters than Thai or Chinese, and was taken for the whole text."""
+    english = [" ".join(WORDS["en"] * 3)] * 4
+    encoded = encode(KIND, tiny_tokenizer("bert"), KIND.read(table(english, ["".join(WORDS[texts][:3])] * 4)), 128)
+    assert (encoded.tokenization.pieces_per_word is not None) == counted

@@ -3,16 +3,14 @@
 import hashlib
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 
 import tokenizers
 from transformers import PreTrainedTokenizerBase
 
-from xeval.kinds.encoded import Encoded, hands_over_segments
+from xeval.kinds.encoded import Encoded, hands_over_segments, without_words
 from xeval.kinds.kind import Kind
 from xeval.kinds.rows import Rows
 from xeval.support.garbage import without_collection
-from xeval.support.text import is_unspaced
 
 LOOKED_AT = 300  # rows examined to see whether there are spaces between words
 
@@ -59,12 +57,10 @@ def encode(
     max_length: int,
     on_rows: Callable[[int], None] = lambda n: None,
 ) -> Encoded:
-    """Encode `rows` as their kind of task does. `on_rows` receives the number of rows done.
+    """Encode `rows` as their kind of task does, without pieces per word if there are no spaces between words.
 
-    Pieces per word are left out if there are no spaces between words, since words are counted by white space.
+    `on_rows` receives the number of rows done.
     """
     with without_collection():
         encoded = kind.encode(tokenizer, rows, max_length, on_rows)
-    if not is_unspaced(rows.sample(LOOKED_AT).strings()):
-        return encoded
-    return replace(encoded, tokenization=encoded.tokenization.model_copy(update={"pieces_per_word": None}))
+    return without_words(encoded, rows.sample(LOOKED_AT).strings())

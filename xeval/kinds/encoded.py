@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
 from typing import TYPE_CHECKING, Any
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from xeval.kinds.tokenization import Tokenization
+from xeval.support.text import is_unspaced
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -88,6 +89,13 @@ def laid_end_to_end(parts: Sequence[Encoded]) -> Encoded:
         row_of=np.concatenate([part.row_of for part in parts]),
         targets=np.concatenate([part.targets for part in parts]),
     )
+
+
+def without_words(encoded: Encoded, texts: Iterable[str]) -> Encoded:
+    """Leave out pieces per word if `texts`, those counted, have no spaces, since words are counted by white space."""
+    if not is_unspaced(texts):
+        return encoded
+    return replace(encoded, tokenization=encoded.tokenization.model_copy(update={"pieces_per_word": None}))
 
 
 def encode_texts(

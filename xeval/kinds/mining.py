@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from xeval.kinds.encoded import Encoded, PlainCall, encode_texts, plain_call
+from xeval.kinds.encoded import Encoded, PlainCall, encode_texts, plain_call, without_words
 from xeval.kinds.exhibit import LANGUAGE, Cell, Exhibit, share_of, tallies
 from xeval.kinds.given import KEY, Given
 from xeval.kinds.kind import Column, Keys
@@ -182,7 +182,10 @@ class BitextMining(OfVectors):
         on_rows: Callable[[int], None] = lambda n: None,
     ) -> Encoded:
         """Encode each sentence as one sequence."""
-        return encode_texts(tokenizer, [rows.texts["text"]], np.zeros(len(rows), np.int64), max_length, on_rows)
+        texts = rows.texts["text"]
+        encoded = encode_texts(tokenizer, [texts], np.zeros(len(rows), np.int64), max_length, on_rows)
+        foreign = [text for text, gold in zip(texts, rows.gold, strict=True) if gold[1] == "foreign"]
+        return without_words(encoded, foreign)
 
     def plain_call(self, tokenizer: PreTrainedTokenizerBase, rows: Rows, max_length: int) -> PlainCall:
         return PlainCall(plain_call(tokenizer, [rows.texts["text"]], max_length), np.arange(len(rows)))

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from xeval.kinds.encoded import Encoded, PlainCall, encode_texts, laid_end_to_end, plain_call
+from xeval.kinds.encoded import Encoded, PlainCall, encode_texts, laid_end_to_end, plain_call, without_words
 from xeval.kinds.exhibit import LANGUAGE, Cell, Exhibit, pooled, share_of, tallies
 from xeval.kinds.given import KEY, Given
 from xeval.kinds.kind import Column, Keys
@@ -142,6 +142,7 @@ class SentenceRetrieval(OfVectors):
         """Encode two sequences for each row: first those of all translations, then those of all queries."""
         targets = np.zeros(len(rows), dtype=np.int64)
         texts = encode_texts(tokenizer, [rows.texts["text"]], targets, max_length, on_rows)
+        texts = without_words(texts, rows.texts["text"])  # the queries are in another language
         return laid_end_to_end([texts, encode_texts(tokenizer, [rows.texts["query"]], targets, max_length)])
 
     def plain_call(self, tokenizer: PreTrainedTokenizerBase, rows: Rows, max_length: int) -> PlainCall:
