@@ -20,7 +20,7 @@ from xeval.report import exhibits
 from xeval.report.formats import json as as_json
 from xeval.report.formats import markdown
 from xeval.report.matrix import build
-from xeval.report.page import html
+from xeval.report.page import html, model_section
 from xeval.results import records
 from xeval.results.predictions import save_predictions
 from xeval.results.store import StoredRun
@@ -203,3 +203,22 @@ def test_data_text_has_automatic_direction(matrix):
     page = html.render(matrix)
     assert '<td class="words" dir="auto"><span class="number">' in page
     assert 'data-value="0.0" dir="auto"' not in page
+
+
+def test_quoted_texts_are_marked_with_their_language():
+    columns = {"row": range(1), "prediction": ["猫"], "gold": [["狗"]]}
+    table = with_tally({name: pa.array(values) for name, values in columns.items()}, [[0, 0, 0, 0, 0, 0, 1]])
+    _, examples = Answers.exhibits({"zho_Hans": [table], "mine": [table]}, ())
+    chinese, unknown = model_section.shown(examples).lines
+    assert [(cell.text, cell.language) for cell in chinese.cells] == [
+        ("0", ""),
+        ("狗", "zh-Hans"),
+        ("猫", "zh-Hans"),
+        ("0.0 %", ""),
+    ]
+    assert {cell.language for cell in unknown.cells} == {""}  # the name of no language
+
+
+def test_tags_are_not_marked_as_a_foreign_text(matrix):
+    page = html.render(matrix)
+    assert '<td class="words" dir="auto">' in page and 'lang="de"' not in page

@@ -1,15 +1,18 @@
 """The report in a browser: headless Chromium draws the page, sorts its tables, and makes no other request."""
 
 from dataclasses import replace
+from functools import cache
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
 from test_hostile_strings import HOSTILE
 
 from tests.helpers import browser
-from tests.helpers.sample_report import sample_matrix
-from xeval.report.matrix import Matrix
-from xeval.report.page import html
+from tests.helpers.sample_report import CARD, sample_matrix, sample_runs
+from xeval.judging.verdict import RowVerdict
+from xeval.report.matrix import Matrix, build
+from xeval.report.page import charts, forest, html
 from xeval.results.store import StoredRun
 from xeval.support.findings import warning
 
@@ -278,3 +281,44 @@ def test_confusion_names_the_rows_of_its_kind(tmp_path):
 
 def _of_kind(kind: str, run: StoredRun) -> StoredRun:
     return replace(run, record=run.record.model_copy(update={"kind": kind}))
+
+
+def test_every_scrolling_table_has_a_name_of_its_own(page):
+    names = page.evaluate("[...document.querySelectorAll('[role=region]')].map(box => box.ariaLabel)")
+    assert len(names) > 20 and len(set(names)) == len(names)
+
+
+@pytest.mark.parametrize("low", range(-50, -4, 3))
+@pytest.mark.parametrize("high", [2, 7, 20])
+def test_numbers_under_a_plot_have_room(tmp_path_factory, low, high):
+    """On a phone, and where two plots are side by side, a plot is about 96 pixels wide, and a character about 7."""
+    verdict = _verdict(tmp_path_factory.getbasetemp() / "room")
+    cells = {
+        name: replace(cell, comparison=replace(cell.comparison, low=low, high=high))
+        for name, cell in verdict.cells.items()
+        if cell.comparison
+    }
+    drawn = forest.plot(replace(verdict, cells=cells))
+    assert drawn is not None and len(drawn.ticks) >= 2
+    for (left, before), (right, after) in pairwise(drawn.ticks):
+        assert 0.96 * (right - left) > 7 * (len(before) + len(after)) / 2
+
+
+@cache
+def _verdict(results: Path) -> RowVerdict:
+    return sample_matrix(results).verdicts[0]
+
+
+def test_caption_names_the_diamond_only_where_there_is_one(tmp_path):
+    runs = sample_runs(tmp_path / "results")
+    diamond = ", a diamond for the published number</figcaption>"
+    assert html.render(build(runs, "xnli", CARD)).count(diamond) == 1  # of two models, one is in the table
+    assert html.render(build(runs, "xnli", None)).count(diamond) == 0
+
+
+def test_long_numbers_beside_a_curve_are_not_cut_off():
+    drawn = charts.curves([("seed 1", [(10, 76.32), (20, 76.3375)])])
+    [*_, longest] = sorted((label for _, label in drawn.y_axis.ticks()), key=len)
+    assert longest.startswith("76.3") and len(longest) > 5
+    assert drawn.x_axis.start - 5 >= 6.5 * len(longest)  # units; the font's digits are 11 high and 6.5 wide
+    assert charts.curves([("seed 1", [(10, 0.2), (20, 0.9)])]).x_axis.start == charts.LEFT

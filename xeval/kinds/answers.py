@@ -379,7 +379,7 @@ class Answers(Kind):
             ][:WRONG_SHOWN]
         return [
             Exhibit("How the answers compare with the right ones", (LANGUAGE, "answers", *FATES), shares),
-            Exhibit("The first wrong answers", (LANGUAGE, "row", "right", "given", "F1"), examples),
+            Exhibit("The first wrong answers", (LANGUAGE, "row", "right", "given", "F1"), examples, ("right", "given")),
         ]
 
     # ── checks before a run ──

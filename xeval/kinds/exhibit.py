@@ -23,6 +23,7 @@ class Exhibit:
     title: str
     header: tuple[str, ...]
     rows: list[tuple[Cell, ...]]
+    quotes: tuple[str, ...] = ()  # the columns whose texts are from the data, in the language of their row
 
 
 def pooled(tables: Sequence[pa.Table], *names: str) -> pa.Table:

@@ -36,6 +36,15 @@ def parse(code: str) -> LanguageCode | None:
     return LanguageCode(language or tag.language, tag.language, tag.script, None if is_guess else likely.script)
 
 
+def tag_of(code: str) -> str:
+    """Return the BCP 47 tag of `code`, such as "zh-Hans" for "zho_Hans"; empty if it is not the code of a language."""
+    if parse(code) is None:
+        return ""
+    import langcodes
+
+    return langcodes.standardize_tag(code.replace("_", "-"))
+
+
 @cache
 def registered_names(kind: str) -> dict[str, str]:
     """Return subtag → first name in IANA's registry, for every subtag of `kind`: "language" or "script"."""

@@ -10,6 +10,7 @@ from xeval.support.text import counted, one_decimal
 WIDTH = 360  # of every drawing; text stays legible on a phone
 LEFT, RIGHT, BOTTOM, TOP = 40, 12, 34, 10  # margins
 ROW = 18  # height of a row of dots
+DIGIT = 7  # at least the width of a digit
 NAMES = 92  # width of the names to the left of the dots
 
 
@@ -61,6 +62,10 @@ class Dots:
     height: float
     x_axis: Axis
     rows: list[DotRow]
+
+    @property
+    def has_published(self) -> bool:
+        return any(row.published is not None for row in self.rows)
 
 
 def dots(rows: Sequence[tuple[str, dict[int, float], float | None]]) -> Dots:
@@ -140,8 +145,9 @@ def curves(series: Sequence[tuple[str, Sequence[tuple[float, float]]]]) -> Curve
     everything = [point for _, points in finite for point in points]
     if not everything:
         return None
-    x_axis = axis_around([0, *(x for x, _ in everything)], LEFT, WIDTH - RIGHT)
-    x_axis = Axis(0, x_axis.high, LEFT, WIDTH - RIGHT)
     y_axis = axis_around([y for _, y in everything], height - BOTTOM, TOP)
+    # Numbers that hardly differ have many digits.
+    left = max(LEFT, 10 + DIGIT * max(len(label) for _, label in y_axis.ticks()))
+    x_axis = Axis(0, axis_around([0, *(x for x, _ in everything)], left, WIDTH - RIGHT).high, left, WIDTH - RIGHT)
     lines = [Line([(x_axis.at(x), y_axis.at(y)) for x, y in points], name) for name, points in finite if points]
     return Curves(height, x_axis, y_axis, lines)

@@ -11,6 +11,7 @@ from xeval.report.page.charts import Axis, axis_around
 from xeval.report.verdicts import MARKS
 from xeval.support.text import one_decimal, printed_difference, signed
 
+TICKS = (4, 6)  # at most
 EDGE = 5  # percent of the width at each end, where a tick's number would not fit
 
 
@@ -56,8 +57,16 @@ def plot(verdict: RowVerdict) -> Forest | None:
     lines = [_line(describe(what).name, what, cell, axis) for what, cell in compared.items()]
     lines.sort(key=lambda line: line.at)
     mean = [_line("mean", f"of {len(verdict.cells)}", cell, axis) for cell in means]
-    ticks = [(at, f"+{label}" if float(label) > 0 else label) for at, label in axis.ticks() if EDGE < at < 100 - EDGE]
-    return Forest(lines, mean[0] if mean else None, ticks, axis.at(0))
+    return Forest(lines, mean[0] if mean else None, _ticks(axis), axis.at(0))
+
+
+def _ticks(axis: Axis) -> list[tuple[float, str]]:
+    """Return as few numbers as show the scale: more of them touch where two plots are side by side, or on a phone."""
+    few, more = (
+        [(at, f"+{label}" if float(label) > 0 else label) for at, label in axis.ticks(most) if EDGE < at < 100 - EDGE]
+        for most in TICKS
+    )
+    return few if len(few) > 1 else more
 
 
 def _line(name: str, code: str, verdict: Verdict, axis: Axis) -> ForestLine:

@@ -22,6 +22,7 @@ class Cell:
     mark: str = ""
     outcome: str = ""  # the mark in words
     bar: float = 0.0  # length, as a share of the widest bar
+    language: str = ""  # BCP 47 tag of a text from the data, for fonts and speech
 
 
 @dataclass(frozen=True)

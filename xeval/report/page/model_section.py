@@ -15,6 +15,7 @@ from xeval.report.matrix import Matrix, Row
 from xeval.report.page import charts
 from xeval.report.page.heat import LEVELS, Cell, Line
 from xeval.results.records import RunRecord, Score
+from xeval.support.language_codes import tag_of
 from xeval.support.text import one_decimal
 
 HEADER = ("SD of seeds", "pieces per word", "truncated", "unknown pieces", "confidence", "ECE")
@@ -94,14 +95,15 @@ def shown(exhibit: Exhibit) -> ShownExhibit:
         name, code = exhibits.in_words(first), ""
         if is_of_languages:
             name, code = describe(name).name, name
-        lines.append(Line(name, (code,), [_exhibit_cell(cell) for cell in rest]))
+        tags = [tag_of(code) if column in exhibit.quotes else "" for column in exhibit.header[1:]]
+        lines.append(Line(name, (code,), [_exhibit_cell(cell, tag) for cell, tag in zip(rest, tags, strict=True)]))
     is_text = [isinstance(cell, str) for cell in exhibit.rows[0]]
     return ShownExhibit(exhibit.title, exhibit.header, is_text, lines)
 
 
-def _exhibit_cell(cell: ExhibitCell) -> Cell:
+def _exhibit_cell(cell: ExhibitCell, tag: str) -> Cell:
     words = exhibits.in_words(cell)
-    return Cell(words, colour="words") if isinstance(cell, str) else Cell(words, float(cell))
+    return Cell(words, colour="words", language=tag) if isinstance(cell, str) else Cell(words, float(cell))
 
 
 def _training_language_and_others(
