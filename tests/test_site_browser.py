@@ -227,3 +227,12 @@ def test_wide_tables_fit_on_paper(chromium, tmp_path):
             assert chromium.evaluate("getComputedStyle(document.querySelector('.scroll')).overflowX") == "visible"
     finally:
         chromium.call("Emulation.setEmulatedMedia", media="")
+
+
+def test_every_part_of_a_page_has_a_name_of_its_own(chromium, site):
+    named = "[...document.querySelectorAll('[role=region], section[aria-labelledby]')]"
+    name = "part.ariaLabel ?? document.getElementById(part.getAttribute('aria-labelledby')).innerText"
+    for path in sorted(site.rglob("*.html")):
+        chromium.open(path)
+        names = chromium.evaluate(f"{named}.map(part => {name})")
+        assert len(names) > 1 and len(set(names)) == len(names), path.name
