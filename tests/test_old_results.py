@@ -14,11 +14,12 @@ from pathlib import Path
 import pytest
 
 from xeval.cli import main
+from xeval.judging.comparison.named_runs import find_runs, names_of
 from xeval.judging.equivalence import UNSETTLED
 from xeval.report import frame
 from xeval.results.configurations import by_configuration
 from xeval.results.records import RunRecord
-from xeval.results.store import load_run, load_runs
+from xeval.results.store import StoredRun, load_run, load_runs
 
 MEANS = ("mean_of_reference_languages", "mean_of_all_languages", "gap_points")  # over the languages that are shown
 FIXTURES = Path(__file__).parent / "fixtures" / "v0.1.0"
@@ -302,3 +303,16 @@ def no_computing(monkeypatch):
 
     monkeypatch.setattr("xeval.engine.steps.logits_of", refuse)
     monkeypatch.setattr("xeval.engine.prediction.logits_of", refuse)
+
+
+def test_old_and_new_runs_are_named_by_what_differs(tmp_path):
+    """A record of 0.1.0 lacks the keys that recipes got later, all of which are at their default."""
+    old = next(run for run in load_runs(FIXTURES / "gate") if run.record.seed == 1)
+    recipe = old.record.recipe
+    later = {"warmup_steps": None, "adam_beta1": 0.9, "adam_beta2": 0.999, "adam_epsilon": 1e-8, "adaptation": "full"}
+    values = {"recipe": recipe.model_copy(update={"values": recipe.values | later})}
+    model = {"model": old.record.model.model_copy(update={"id": "mini-mbert", "sha256": "0" * 64})}
+    new = StoredRun(tmp_path, old.record.model_copy(update=values | model))
+    assert names_of([old], [new]) == ("mini-distilmbert", "mini-mbert")
+    words = f"{FIXTURES / 'gate'}:adaptation=full,adam_beta1=0.9"
+    assert {run.record.seed for run in find_runs(words, tmp_path)} == {1, 2}

@@ -15,6 +15,9 @@ LoraTargets = Literal["query-value", "all-linear"]
 # Placeholders for the training values of a recipe that trains nothing.
 _NO_TRAINING = {"learning_rate": 1.0, "batch_size": 1, "epochs": 0.0}
 _WITHOUT_TRAINING = {"name", "description", "source_url", "max_length", "pooling", "layer", "layer_by_depth", "seed"}
+NOT_OF_TRAINING = {
+    "name", "description", "source_url", "seed", "learning_rate_by_model", "pooling", "layer", "layer_by_depth",
+}  # fmt: skip
 LORA_KEYS = ("lora_rank", "lora_alpha", "lora_dropout", "lora_targets")
 
 

@@ -7,7 +7,7 @@ from functools import cached_property
 from typing import Any
 
 from xeval.results.adaptations import settings_of
-from xeval.results.identity import ingredients_of
+from xeval.results.identity import ingredients_of, with_later_keys
 from xeval.results.records import RunRecord, SweepRecord
 from xeval.results.store import StoredRun
 from xeval.support.errors import StoreError
@@ -77,7 +77,7 @@ class Configuration:
             **version,
             "recipe": record.recipe.name,
             "training_language": record.training_language,
-            **record.recipe.values,
+            **with_later_keys(record.recipe.values),
             **record.limits.model_dump(),
             "dtype": record.dtype,
             "rows": _training_rows(record),

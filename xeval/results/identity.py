@@ -10,7 +10,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from xeval.definitions.recipe import Recipe
+from xeval.definitions.recipe import LORA_KEYS, NOT_OF_TRAINING, Recipe
 from xeval.results.records import Limits, RunRecord
 
 # A recipe's keys in version 0.1.0. A later key counts only if its value is not the default, since 0.1.0 did what the
@@ -129,6 +129,14 @@ def lasting_values(values: Mapping[str, Any]) -> dict[str, Any]:
         for key, value in values.items()
         if key in _FIRST_KEYS or key not in fields or _plain(value) != _plain(fields[key].default)
     }
+
+
+def with_later_keys(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a training's values with the keys that an older record lacks, at the default, which is what was done."""
+    if "learning_rate" not in values:  # nothing was trained
+        return dict(values)
+    later = Recipe.model_fields.keys() - _FIRST_KEYS - NOT_OF_TRAINING - set(LORA_KEYS) - values.keys()
+    return {**values, **{key: field.default for key, field in Recipe.model_fields.items() if key in later}}
 
 
 def _plain(value: Any) -> Any:

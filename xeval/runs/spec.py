@@ -10,7 +10,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from xeval.data.corpus import EVAL_SEED, Corpus
 from xeval.data.model_files import Checkpoint
-from xeval.definitions.recipe import LORA_KEYS, Recipe
+from xeval.definitions.recipe import LORA_KEYS, NOT_OF_TRAINING, Recipe
 from xeval.definitions.task import Task
 from xeval.definitions.toml import HubId, first_complaint
 from xeval.engine.adaptation import refuse_without_peft
@@ -22,10 +22,6 @@ from xeval.results.store import RECORD, StoredRun, run_folder
 from xeval.support.errors import DefinitionError
 from xeval.support.files import is_there
 from xeval.support.text import counted
-
-NOT_OF_TRAINING = {
-    "name", "description", "source_url", "seed", "learning_rate_by_model", "pooling", "layer", "layer_by_depth",
-}  # fmt: skip
 
 
 @dataclass(frozen=True)

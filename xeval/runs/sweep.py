@@ -11,14 +11,14 @@ from dataclasses import replace
 from pathlib import Path
 
 from xeval.definitions.languages import describe
-from xeval.definitions.recipe import Recipe
+from xeval.definitions.recipe import NOT_OF_TRAINING, Recipe
 from xeval.definitions.task import Task
 from xeval.judging.health import collapse
 from xeval.results.identity import ingredients_of
 from xeval.results.records import Failure, RunRecord, SweepRecord, TrialRecord
 from xeval.results.store import StoredRun, known_trials, load_trial, save_trial, trial_folder
 from xeval.runs.execute import OneRun
-from xeval.runs.spec import NOT_OF_TRAINING, RunSpec, override
+from xeval.runs.spec import RunSpec, override
 from xeval.support.errors import DefinitionError, UnknownNameError
 from xeval.support.locks import locked
 from xeval.support.progress import Reporter
