@@ -531,3 +531,20 @@ def test_batches_are_counted_in_sequences_or_questions(command, tmp_path, monkey
 def test_unpaired_surrogate_is_refused(wrong):
     with pytest.raises(DataError, match="half of a UTF-16 pair in"):
         KIND.read(table(**wrong))
+
+
+def test_answer_may_end_in_characters_without_a_piece():
+    """BERT's tokenizer drops control characters, here one at the end of the text."""
+    context = WORDS["en"][0] + " " + WORDS["en"][1] + "\x07"
+    answer = {"text": [WORDS["en"][1] + "\x07"], "answer_start": [len(WORDS["en"][0]) + 1]}
+    columns = {"question": [WORDS["en"][2]], "context": [context], "answers": [answer]}
+    encoded = encoded_rows("bert", KIND.read(Table("en", "test", "here", columns, {})))
+    of_context = np.flatnonzero(encoded.characters[:, 0] != NOWHERE)
+    first, last = (np.flatnonzero(encoded.targets[:, side]).item() for side in (0, 1))
+    assert last == of_context[-1]
+    assert context[encoded.characters[first, 0] : encoded.characters[last, 1]] == WORDS["en"][1]
+
+
+def test_a_single_right_answer_scores_1():
+    for metric in Answers.metrics:
+        assert Answers.measure(metric.name).over(np.ones((1, len(Answers.counts)))) == 1

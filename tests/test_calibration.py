@@ -88,3 +88,9 @@ def test_pooled_bins_are_the_bins_of_all_rows():
     for one, whole in zip(pooled(parts), reliability(logits, labels), strict=True):
         assert (one.low, one.high, one.n) == (whole.low, whole.high, whole.n)
         assert (one.confidence, one.accuracy) == pytest.approx((whole.confidence, whole.accuracy))
+
+
+@pytest.mark.parametrize(("n_labels", "n_bins"), [(2, 2), (2, 10), (5, 15), (3, 15)])
+def test_confidence_on_an_edge_is_in_the_bin_below(n_labels, n_bins):
+    [only] = reliability(np.zeros((4, n_labels)), np.zeros(4, dtype=int), n_bins)
+    assert only.low < only.confidence == only.high == 1 / n_labels

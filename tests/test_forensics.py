@@ -160,3 +160,16 @@ def test_published_number_is_matched_as_printed():
 def test_macro_f1_counts_labels_only_predicted():
     """`f1_score([0, 0, 1], [0, 2, 1], average="macro")` of scikit-learn 1.9.1 gives (2/3 + 1 + 0) / 3."""
     assert macro_f1(np.array([0, 0, 1]), np.array([0, 2, 1])) == pytest.approx((2 / 3 + 1 + 0) / 3)
+
+
+def test_training_language_alone_has_no_mean_without_it(tmp_path):
+    for folder in ("gold", "said"):
+        write(tmp_path / folder, "test-en.tsv", "B-PER\nO\n")
+    run = score_given(
+        "pan-x", tmp_path / "said", labels=tmp_path / "gold", model="org/somebody", results=tmp_path / "results"
+    )
+    found = definitions([run], get_task("pan-x"))
+    assert [(one.metric, one.over, one.value) for one in found if one.is_own] == [
+        ("span F1", "mean of all 1", 1.0),
+        ("span F1", "en", 1.0),
+    ]

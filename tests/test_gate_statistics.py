@@ -159,3 +159,11 @@ def test_gate_fails_in_at_most_5_percent_on_tagging(n_seeds):
     found = of_world(WORLDS["tagging"], n_seeds, Drop(), 400, seed=11)
     print(f"tagging, {n_seeds} seeds: {found}")
     assert found.failed <= 0.05 + 2.33 * math.sqrt(0.05 * 0.95 / 400)
+
+
+def test_untrained_checkpoint_is_judged_by_its_rows():
+    blessed, now, errors = [70.0, 60.0], [68.0, 61.0], ([1.0, 2.0], [2.0, 1.5])
+    mean, cells = drops.as_drawn(blessed, now, *errors)
+    assert [change.error for change in cells] == pytest.approx([math.sqrt(1 + 4), math.sqrt(4 + 2.25)])
+    assert mean.error == pytest.approx((math.sqrt(5) + 2.5) / 2)  # languages move together, so errors add up
+    assert mean.p_of_drop() == pytest.approx(stats.norm.cdf(-0.5 / mean.error))

@@ -7,6 +7,7 @@ import pytest
 from tests.helpers.checkpoints import tiny_tokenizer
 from tests.helpers.plain_vectors import slow_pairs
 from xeval.engine.encoding import encode
+from xeval.kinds.given import Given
 from xeval.kinds.mining import BitextMining, MiningKeys, best_pairs, best_threshold, mine, neighbours
 from xeval.kinds.rows import Rows, Table
 from xeval.kinds.vectors import normalised
@@ -260,3 +261,18 @@ def test_fertility_is_left_out_without_spaces(foreign, counted):
     rows = read({path: text.replace("ten", "a long sentence in english") for path, text in files.items()})
     encoded = encode(KIND, tiny_tokenizer("bert"), rows, 128)
     assert (encoded.tokenization.pieces_per_word is not None) == counted
+
+
+def test_a_wrong_pair_does_not_tell_the_right_one():
+    predictions, tally = ["en-1", "en-2", ""], [[1, 0, 0], [0, 1, 1], [0, 0, 1]]
+    gold, said = KIND.in_a_word(pa.table({"prediction": predictions, "tally": tally}), ())
+    assert gold == ["en-1", "", ""]
+    assert said == ["en-1", "en-2", "–"]
+
+
+def test_nothing_mined_scores_0():
+    rows = read(FILES)
+    given = Given("pairs.tsv", KIND.answers_in("pairs.tsv", ""))
+    tally = KIND.tally(KIND.answers_given(given, rows), rows)
+    assert tally.sum(axis=0).tolist() == [0, 0, 1]
+    assert KIND.measure("f1").over(tally) == 0

@@ -182,3 +182,17 @@ def test_unrelated_groups_are_not_merged():
     other = np.concatenate([[0], 1 + np.arange(N - 1) // 2])
     assert len(np.unique(joint_groups([chained, other]))) == 1
     assert [places for places, _ in drawn_together([chained, other])] == [[0], [1]]
+
+
+def test_one_language_without_groups_makes_the_mean_unknown():
+    """What another draw would do to a language is unknown if it has one group, however many the others have."""
+    one, other = (
+        PairedRows(RIGHT_A, RIGHT_B, own, labels) for own, labels in ((GROUPS, LABELS), (LABELS * 0, -LABELS))
+    )
+    found = paired_mean_difference([one, other], n_resamples=20)
+    assert (found.low, found.high) == (-1.0, 1.0)
+
+
+def test_two_groups_are_resampled():
+    found = paired_difference(RIGHT_A, RIGHT_B, np.repeat([0, 1], N // 2), n_resamples=20)
+    assert -1.0 < found.low <= found.difference <= found.high < 1.0

@@ -20,7 +20,7 @@ from xeval.definitions.registry import get_task
 from xeval.engine.devices import Compute
 from xeval.engine.loading import load_masked_lm, load_tokenizer
 from xeval.engine.masked_lm import Masking, mask_id_of, pieces_of, pseudo_log_likelihoods
-from xeval.judging.probe import Correlation, LanguageProbe, Probe, RankCorrelation, correlations
+from xeval.judging.probe import Correlation, LanguageProbe, Probe, RankCorrelation, correlations, measure_of
 from xeval.kinds.rows import Rows
 from xeval.report.probe import markdown
 from xeval.results.records import RecipeRecord
@@ -353,3 +353,14 @@ def test_runs_that_trained_nothing_have_no_seed():
     languages = [LanguageProbe(name, 2, 8, 40, 1.2, 0.0, -20.0) for name in ("de", "es")]
     text = markdown(Probe("m", SHA, "cats", "premise", "piece", "float32", 0, 2, 0, True, languages, [found], []))
     assert found.seeds == [] and "| cats, vectors" in text and "seed" not in text
+
+
+def test_p_of_many_languages_is_the_same_each_time():
+    """There are too many orders of ten languages to try each, so they are drawn."""
+    x, y = np.random.default_rng(1).normal(size=(2, 10)).tolist()
+    assert RankCorrelation(x, y).p == RankCorrelation(x, y).p
+
+
+@pytest.mark.parametrize(("is_parallel", "best"), [(True, "bits_per_sentence"), (False, "bits_per_character")])
+def test_sentences_are_compared_only_if_parallel(is_parallel, best):
+    assert measure_of(is_parallel) == best

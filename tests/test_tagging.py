@@ -378,3 +378,15 @@ def test_f1_interval_coverage_is_95_percent():
         low, high = interval(SPAN_F1, tally[rng.choice(len(tally), 150)], np.arange(150))
         n_held += low <= true <= high
     assert abs(n_held / n_samples - 0.95) < 3 * np.sqrt(0.95 * 0.05 / n_samples), f"{n_held} of {n_samples}"
+
+
+def test_types_with_hyphens_are_whole_only_today():
+    """seqeval 0.0.16 and later split a tag at its first hyphen, earlier ones at its last."""
+    labels = ("B-ORG-NAME", "B-PER-NAME")
+    (predicted, lengths), (gold, _) = numbers([[labels[0]]], labels), numbers([[labels[1]]], labels)
+    new, old = (
+        [int(count[0]) for count in count_spans(SpanFinder(labels, how), predicted, gold, lengths)]
+        for how in (type_of, old_type_of)
+    )
+    assert new == [0, 1, 1]
+    assert old == [1, 0, 0]

@@ -440,3 +440,18 @@ def test_row_with_the_same_adaptation_is_chosen():
 def test_row_with_two_adaptations_is_refused():
     with pytest.raises(ValueError, match="layers_frozen and adaptation lora; leave out one"):
         a_table(adaptation="lora", layers_frozen=2)
+
+
+@pytest.mark.parametrize("n", [1, 2])
+def test_a_spread_used_for_both_sides_has_its_own_doubt(n):
+    """With one or two seeds, the published spread is all that is known of either side, so it is not counted twice."""
+    published, scores = Spread(0.4, 4), FIVE[:n]
+    pooled = seed_spread(scores, published)
+    half = stats.t.ppf(0.95, pooled.df) * pooled.sd * math.sqrt(1 / n + 1 / 5)
+    comparison = compare(scores, Published(69.1, 5, 0.0, published), 1.5, published)
+    assert comparison.high - comparison.low == pytest.approx(2 * half)
+
+
+def test_a_mean_is_as_uncertain_as_its_least_known_language():
+    spreads = [Spread(0.4, 2), Spread(0.8, 4)]
+    assert spread_of_mean(WIDE, spreads).df == spread_of_mean(WIDE, spreads[::-1]).df == 2

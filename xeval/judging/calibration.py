@@ -39,9 +39,7 @@ def reliability(logits: np.ndarray, labels: np.ndarray, n_bins: int = N_BINS) ->
     correct = logits.argmax(axis=1) == labels  # (N,); from the logits, since close ones may have equal probabilities
     edges = np.arange(1, n_bins + 1) / n_bins
     bin_of_row = np.minimum(np.digitize(confidence, edges, right=True), n_bins - 1)
-    n, confidence_sum, n_correct = (
-        np.bincount(bin_of_row, weights=weights, minlength=n_bins) for weights in (None, confidence, correct)
-    )
+    n, confidence_sum, n_correct = (np.bincount(bin_of_row, weights=weights) for weights in (None, confidence, correct))
     return [
         Bin(
             index / n_bins,
