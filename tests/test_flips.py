@@ -135,3 +135,16 @@ def test_without_training_no_seed_is_named(tmp_path):
     text = shown.markdown(comparison, None)
     assert "- A: a, without training" in text and "seed 3" not in text and "training run on each side" not in text
     assert "for these models." in text and "trains_nothing" not in shown.as_json(comparison, None)
+
+
+def test_row_that_half_of_the_seeds_have_right_is_no_flip(tmp_path):
+    def retrieved(folder, *right_by_seed):
+        return [
+            write(folder / str(seed) / folder.name, "sentence-retrieval", "accuracy",
+                  {"prediction": pa.array([0] * len(right), pa.int32())}, [[own, 1] for own in right], seed=seed)
+            for seed, right in enumerate(right_by_seed, 1)
+        ]  # fmt: skip
+
+    a, b = retrieved(tmp_path / "a", [1, 1, 0], [0, 1, 0]), retrieved(tmp_path / "b", [0, 0, 1], [0, 0, 0])
+    found = flipped_rows(pair(a, b), "de", None)
+    assert [(flip.row, flip.right_a, flip.right_b) for flip in found.rows] == [(1, 2, 0)]

@@ -2,15 +2,20 @@
 
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from xeval.data.hub import cached_folder
 from xeval.data.model_files import glimpse
 from xeval.definitions.model_name import ModelName
+from xeval.definitions.reference import ReferenceRow
 from xeval.definitions.registry import get_reference, get_task
-from xeval.judging.power import MOST_SEEDS, chance_of, power_of, seeds_to_reproduce
+from xeval.definitions.toml import Printed
+from xeval.judging.equivalence import Published, Spread, compare
+from xeval.judging.power import MOST_SEEDS, chance_of, power_of, seeds_to_reproduce, share_reproduced
 from xeval.results.store import load_runs
 from xeval.runs import forecast, outlook
 from xeval.runs.grid import run
@@ -196,3 +201,31 @@ def test_no_mean_is_promised_if_languages_are_missing(command, tmp_path):
 def test_tiny_chance_reads_as_a_sentence(command, tmp_path):
     out = " ".join(command("reproduce", "xnli-mini", "--dry-run", "--results", tmp_path / "results")[1].split())
     assert "and right in less than 1 of 100 cases if it is true, even with 10: training runs" in out
+
+
+@pytest.mark.parametrize("n_seeds", [1, 2, 3])
+def test_chance_is_the_share_of_experiments_drawn(n_seeds):
+    spread, rng = Spread(0.5, 4), np.random.default_rng(5)
+    published = Published(0.0, 5, 0.0, spread)
+    outcomes = [
+        compare(ours, replace(published, value=value), 1.4, spread).outcome
+        for ours, value in zip(
+            rng.normal(0, 0.5, (1500, n_seeds)).tolist(), rng.normal(0, 0.5 / 5**0.5, 1500), strict=True
+        )
+    ]
+    chance = share_reproduced(n_seeds, published, spread, 1.4)
+    assert chance == pytest.approx(outcomes.count("reproduced") / 1500, abs=0.05) and chance > 0.2
+
+
+@pytest.mark.parametrize("spreads", [[0.2, 2.0], [2.0, 0.2, 1.0, 0.6, 1.6, 0.4, 1.8, 0.8, 1.2]])
+def test_chance_of_a_cell_is_the_mean_from_narrow_to_wide(spreads):
+    """At most five cells are simulated, evenly from the narrowest spread to the widest."""
+    languages = ["ar", "bg", "de", "el", "en", "es", "fr", "hi", "ru"][: len(spreads)]
+    row = ReferenceRow(
+        name="row", model="org/m", cells=dict.fromkeys(languages, Printed("70.0")), how="computed", recipe="r",
+        n_seeds=5, spread=dict(zip(languages, spreads, strict=True)),
+    )  # fmt: skip
+    [power] = power_of(row, get_task("xnli"), [3])
+    chosen = sorted(spreads)[:: max(1, (len(spreads) - 1) // 4)]
+    cells = [(Published(70.0, 5, 0.1**2 / 12, Spread(sd, 4)), Spread(sd, 4)) for sd in chosen]
+    assert power.cell == pytest.approx(np.mean([share_reproduced(3, *cell, 1.5) for cell in cells]))

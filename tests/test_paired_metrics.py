@@ -97,3 +97,9 @@ def test_models_that_answer_alike_do_not_differ():
 def test_one_group_gives_the_widest_interval():
     found = paired_metric_difference([paired(tallies(1, n_groups=1), tallies(2, n_groups=1))], n_resamples=50)
     assert (found.low, found.high) == (-1.0, 1.0)
+
+
+def test_p_value_does_not_depend_on_how_often_a_seed_is_there():
+    """Where one side has more seeds, its counts weigh no more than the other's in an exchange."""
+    a, b = tallies(1, n_groups=10), tallies(2, n_groups=10, better=0.5)
+    assert exchange_p(paired(np.concatenate([a, a, a]), b)) == exchange_p(paired(a, b))

@@ -276,3 +276,16 @@ def test_models_that_differ_are_distinguished():
     shares = rates(world, 20, seed=11)
     print(describe(world, shares))
     assert shares["false"] <= 0.05 and shares["found"] > 0.6
+
+
+def test_neighbours_told_apart_need_nothing_more():
+    ranking = rank([model("a", rights(0.9, 3)), model("b", rights(0.3, 3))], ASSUMED, SCOPE)
+    below = ranking.models[0].next
+    assert below.pair.is_told_apart
+    assert (below.seeds_needed, below.rows_needed) == (None, None)
+
+
+@pytest.mark.parametrize(("is_drawn", "said"), [(True, "with an assumed spread between seeds"), (False, "(at 5 %).")])
+def test_only_models_with_seeds_have_an_assumed_spread(is_drawn, said):
+    sides = [model(name, rights(0.7, 1), is_drawn) for name in ("a", "b")]
+    assert said in rank(sides, ASSUMED, SCOPE).conclusion

@@ -23,7 +23,7 @@ from xeval.judging.equivalence import (
     spread_of_mean,
 )
 from xeval.judging.health import collapse
-from xeval.judging.verdict import Tolerance, assumed_of, judge, row_of
+from xeval.judging.verdict import Tolerance, assumed_of, judge, row_of, why_none
 from xeval.kinds.kind import WIDE
 from xeval.kinds.pairs import PairClassification
 from xeval.kinds.registry import all_kinds, get_kind
@@ -455,3 +455,11 @@ def test_a_spread_used_for_both_sides_has_its_own_doubt(n):
 def test_a_mean_is_as_uncertain_as_its_least_known_language():
     spreads = [Spread(0.4, 2), Spread(0.8, 4)]
     assert spread_of_mean(WIDE, spreads).df == spread_of_mean(WIDE, spreads[::-1]).df == 2
+
+
+def test_a_judged_row_gives_no_reason_for_a_missing_verdict():
+    record = a_seed(1, **EN_ES)
+    assert judged([record]).mean.outcome != "no verdict" and why_none(record, a_table()) == ""
+    translated = a_table(protocol="translate-train")
+    assert judge(stored([record]), translated) == []
+    assert why_none(record, translated) == "its published numbers are not zero-shot (translate-train)"

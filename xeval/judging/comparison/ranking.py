@@ -176,8 +176,7 @@ def letters_of(n: int, told_apart: set[tuple[int, int]]) -> list[str]:
     for pair in sorted(told_apart):
         split = [own - {member} for own in sets if own.issuperset(pair) for member in pair]
         kept = [own for own in sets if not own.issuperset(pair)]
-        sets = [*kept, *(own for own in dict.fromkeys(split) if not any(own <= other for other in kept))]
-        sets = [own for own in sets if not any(own < other for other in sets)]
+        sets = [*kept, *(own for own in split if not any(own <= other for other in kept))]
     names = [_letter(place) for place in range(len(sets))]
     ordered = sorted(sets, key=sorted)
     return [" ".join(name for name, own in zip(names, ordered, strict=True) if model in own) for model in range(n)]
