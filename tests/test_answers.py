@@ -31,6 +31,7 @@ from xeval.engine.steps import step_on_device
 from xeval.kinds.answer_text import exact_and_f1, mlqa_rule, squad_normalised
 from xeval.kinds.answers import AnswerKeys, Answers
 from xeval.kinds.encoded import Encoded
+from xeval.kinds.given import Given
 from xeval.kinds.metric import compute
 from xeval.kinds.rows import Rows, Table
 from xeval.kinds.windows import NOWHERE
@@ -548,3 +549,9 @@ def test_answer_may_end_in_characters_without_a_piece():
 def test_a_single_right_answer_scores_1():
     for metric in Answers.metrics:
         assert Answers.measure(metric.name).over(np.ones((1, len(Answers.counts)))) == 1
+
+
+def test_white_space_around_a_prediction_takes_in_no_other_word():
+    rows = KIND.read(table(context="It is in Dar-es-Salaam, they say.", answers=[("Dar-es-Salaam", 9)]))
+    answers = KIND.answers_given(Given("answers.json", [" Dar"]), rows)
+    assert answers["in_words"].to_pylist() == ["Dar-es-Salaam,"]

@@ -154,3 +154,31 @@ def test_impossible_audit_is_refused_in_one_line(words, said, checkpoint_of, com
     model = checkpoint_of("bert", LABELS)
     code, out, err = command("audit", *(str(word).format(model=model) for word in words), "-q")
     assert (code, out) == (2, "") and said in err and err.count("\n") == 1
+
+
+@pytest.mark.parametrize("share", [0.3, 0.57, 0.6, 0.9])
+def test_outcome_is_reached_at_the_promised_level(share):
+    """Either side may refute, so each does at half the level; both must confirm, so each does at the whole."""
+    right = answers(share, SIZES, np.random.default_rng(6))
+
+    def groups_until(score: float, above: bool, level: float) -> float:
+        wealths = slow_wealth(SIZES.tolist(), right.tolist(), score, above)
+        return next((n for n, own in enumerate(wealths, start=1) if own >= 1 / level), math.inf)
+
+    refuted = min(groups_until(0.65, True, LEVEL / 2), groups_until(0.55, False, LEVEL / 2))
+    confirmed = max(groups_until(0.55, True, LEVEL), groups_until(0.65, False, LEVEL))
+    found = look(SIZES, right, 0.6, 0.05)
+    assert (found.outcome, found.n_groups) == min(
+        ("confirmed", confirmed), ("refuted", refuted), key=lambda own: own[1]
+    )
+
+
+def test_interval_ends_where_scores_begin_to_be_refuted():
+    right = answers(0.6, SIZES, np.random.default_rng(7))[:150].tolist()
+    low, high = interval(SIZES, np.array(right))
+    step = 1 / 2**11  # of the bisection
+    for end, above, outward in ((low, True, -1), (high, False, 1)):
+        refuted, tenable = (
+            max(slow_wealth(SIZES.tolist(), right, score, above)) for score in (end, end - outward * step)
+        )
+        assert refuted >= 2 / LEVEL > tenable

@@ -8,12 +8,15 @@ from decimal import Decimal
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from tests.helpers.paired_answers import answers_with, write_run
 from xeval.cli import main
 from xeval.judging.comparison.paired_runs import pair
 from xeval.judging.comparison.retention import Cost, cohens_kappa, retention
 from xeval.report.comparison.retention import markdown as shown_in_markdown
+from xeval.results.records import Timing
+from xeval.results.store import StoredRun
 from xeval.support.errors import StoreError
 
 N = 600
@@ -207,3 +210,47 @@ def test_table_has_one_line_a_language_at_80_columns(tmp_path, command, monkeypa
     [row] = [line for line in lines if line.startswith("hi ")]
     assert row.endswith(" Devanagari") and len(row) <= 80
     assert re.search(r" 7\d\.\d +6\d\.\d to \d\d\.\d ", row)  # what is kept, and its interval
+
+
+def test_interval_of_the_mean_matches_a_slow_bootstrap(found):
+    a, b = ([right(value).reshape(-1, 3) for value in side.values()] for side in (TEACHER, STUDENT))
+    rng, shares = np.random.default_rng(2), []
+    for _ in range(2000):
+        chosen = rng.integers(0, N // 3, N // 3)  # the languages are translations, so they are drawn together
+        shares.append(sum(own[chosen].sum() for own in b) / sum(own[chosen].sum() for own in a))
+    kept = found.mean_kept
+    assert (kept.low, kept.high) == pytest.approx(np.quantile(shares, [0.025, 0.975]), abs=0.01)
+
+
+def test_only_evaluation_counts_as_speed(tmp_path):
+    timing = {
+        "train": Timing(wall_s=100.0, rows=9000),
+        "evaluate/de": Timing(wall_s=2.0, rows=600),
+        "evaluate/ur": Timing(wall_s=3.0, rows=600),
+    }
+    answers = dict.fromkeys(("de", "ur"), answers_with(LABELS, right(0.8)))
+    sides = [[write_run(tmp_path, answers, LABELS, GROUPS, model=name, timing=timing)] for name in ("org/a", "org/b")]
+    assert [cost.rows_per_s for cost in retention(pair(*sides), *sides).costs] == [1200 / 5] * 2
+
+
+def test_fertility_is_that_of_the_student_where_known(tmp_path):
+    kept = {"en": 0.9, "de": 0.8, "es": 0.82, "sw": 0.4, "th": 0.5, "ur": 0.6}
+    pieces = {"en": 1.2, "de": 1.5, "es": 1.4, "sw": 2.5, "th": None, "ur": 2.1}
+    sides = [
+        [write_run(tmp_path, {lang: answers_with(LABELS, right(n)) for lang, n in own.items()}, LABELS, GROUPS,
+                   model=name)]
+        for name, own in (("org/a", dict.fromkeys(kept, 0.95)), ("org/b", kept))
+    ]  # fmt: skip
+    record = sides[1][0].record
+    scores = {
+        lang: own.model_copy(
+            update={"tokenization": own.tokenization.model_copy(update={"pieces_per_word": pieces[lang]})}
+        )
+        for lang, own in record.scores.items()
+    }
+    student = [StoredRun(sides[1][0].folder, record.model_copy(update={"scores": scores}))]
+    found = retention(pair(sides[0], student), sides[0], student, n_resamples=50)
+    assert {row.language: row.fertility for row in found.languages} == pieces
+    known = [lang for lang in kept if pieces[lang] is not None]
+    expected = stats.spearmanr([pieces[lang] for lang in known], [kept[lang] for lang in known])
+    assert found.fertility_correlation == pytest.approx((expected.statistic, expected.pvalue))
