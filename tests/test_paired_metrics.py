@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 
 from tests.helpers.paired_answers import paired_difference
+from xeval.judging.comparison.compare import compare
 from xeval.judging.comparison.paired_metrics import PairedTallies, exchange_p, paired_metric_difference
+from xeval.judging.comparison.paired_runs import PairedLanguage, PairedRuns
 from xeval.judging.comparison.paired_tests import group_p
 from xeval.kinds.metric import ACCURACY, Measure, Metric
 
@@ -103,3 +105,14 @@ def test_p_value_does_not_depend_on_how_often_a_seed_is_there():
     """Where one side has more seeds, its counts weigh no more than the other's in an exchange."""
     a, b = tallies(1, n_groups=10), tallies(2, n_groups=10, better=0.5)
     assert exchange_p(paired(np.concatenate([a, a, a]), b)) == exchange_p(paired(a, b))
+
+
+def test_comparison_exchanges_groups_where_rows_are_not_right_or_wrong():
+    a, b = tallies(1), tallies(2, better=0.5)
+    rows = paired(a, b)
+    none = np.zeros(len(rows.groups), np.int32)
+    language = PairedLanguage("de", "0" * 64, MEASURE, rows.groups, a, b, none, None, None, has_groups=True)
+    runs = PairedRuns("t", "T", "A", "B", [1], [2], [language], [], metric="f1")
+    [found] = compare(runs, seed=3, n_resamples=50).languages
+    assert found.group_p == exchange_p(rows, seed=3) < 0.05
+    assert (found.only_a_right, found.only_b_right, found.mcnemar_p) == (None, None, None)

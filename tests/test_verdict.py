@@ -27,7 +27,7 @@ from xeval.judging.verdict import Tolerance, assumed_of, judge, row_of, why_none
 from xeval.kinds.kind import WIDE
 from xeval.kinds.pairs import PairClassification
 from xeval.kinds.registry import all_kinds, get_kind
-from xeval.results.records import Failure, Limits, ModelRecord, RunRecord
+from xeval.results.records import Failure, Limits, Majority, ModelRecord, RunRecord
 
 FIVE = [69.0, 69.4, 69.8, 69.2, 69.6]  # mean 69.4, variance 0.40 / 4
 ONE_DECIMAL = 0.1**2 / 12
@@ -463,3 +463,26 @@ def test_a_judged_row_gives_no_reason_for_a_missing_verdict():
     translated = a_table(protocol="translate-train")
     assert judge(stored([record]), translated) == []
     assert why_none(record, translated) == "its published numbers are not zero-shot (translate-train)"
+
+
+def test_mean_of_several_published_seeds_is_better_known():
+    for n_seeds in (1, 5):
+        comparison = judged(seeds(*FIVE), a_table(n_seeds=n_seeds)).mean.comparison
+        ours = [(value + 70.0 + value - 80) / 2 for value in FIVE]
+        error = math.sqrt(statistics.variance(ours) * (1 / 5 + 1 / n_seeds) + ONE_DECIMAL / 2)
+        part = statistics.variance(ours) * (1 / 5 + 1 / n_seeds)
+        half = stats.t.ppf(0.95, error**4 / (part**2 / 4)) * error
+        assert comparison.high - comparison.low == pytest.approx(2 * half)
+
+
+@pytest.mark.parametrize(("n_majority", "is_said"), [(3499, False), (3500, True), (4000, True), (None, False)])
+def test_label_that_scores_as_much_as_ours_is_mentioned(n_majority, is_said):
+    majority = Majority(label="neutral", n_rows=n_majority) if n_majority else None
+    record = a_seed(1, n_rows=5000, **EN_ES)
+    spanish = record.scores["es"].model_copy(update={"majority": majority})
+    verdict = judged([record.model_copy(update={"scores": record.scores | {"es": spanish}})])
+    remark = (
+        f" Always answering the most frequent label gives {(n_majority or 0) / 50:.1f}, which ours does not exceed."
+    )
+    assert verdict.cells["es"].sentence.endswith(remark) == is_said
+    assert "most frequent" not in verdict.mean.sentence  # that of English is not known

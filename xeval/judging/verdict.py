@@ -138,10 +138,10 @@ def _rows_to_judge(record: RunRecord, reference: Reference) -> list[ReferenceRow
 def _is_adapted_as(record: RunRecord, row: ReferenceRow) -> bool:
     """Return whether the same parts of the encoder were trained.
 
-    For a checkpoint that is evaluated as it is, that cannot be known, so it matches rows without such settings.
+    For a checkpoint that is evaluated as it is, that cannot be known. It has no such settings, so it matches rows
+    without them.
     """
-    own, published = settings_of(record.recipe.values), settings_of(row.model_dump())
-    return own == published or (record.is_as_it_was and not published)
+    return settings_of(record.recipe.values) == settings_of(row.model_dump())
 
 
 def why_partial(record: RunRecord, task: Task | None) -> str | None:
