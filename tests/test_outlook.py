@@ -14,8 +14,9 @@ from xeval.definitions.model_name import ModelName
 from xeval.definitions.reference import ReferenceRow
 from xeval.definitions.registry import get_reference, get_task
 from xeval.definitions.toml import Printed
-from xeval.judging.equivalence import Published, Spread, compare
+from xeval.judging.equivalence import Published, Spread, assumed_spread, compare, spread_of_mean
 from xeval.judging.power import MOST_SEEDS, chance_of, power_of, seeds_to_reproduce, share_reproduced
+from xeval.judging.verdict import Tolerance, published_mean
 from xeval.results.store import load_runs
 from xeval.runs import forecast, outlook
 from xeval.runs.grid import run
@@ -229,3 +230,21 @@ def test_chance_of_a_cell_is_the_mean_from_narrow_to_wide(spreads):
     chosen = sorted(spreads)[:: max(1, (len(spreads) - 1) // 4)]
     cells = [(Published(70.0, 5, 0.1**2 / 12, Spread(sd, 4)), Spread(sd, 4)) for sd in chosen]
     assert power.cell == pytest.approx(np.mean([share_reproduced(3, *cell, 1.5) for cell in cells]))
+
+
+def test_small_test_sets_lower_the_chance():
+    task = get_task("xcopa")
+    assumed, n_rows = task.of_kind.assumed_spread, task.expected_rows.of("test", "et")
+    row = ReferenceRow(
+        name="row", model="org/m", cells=dict.fromkeys(["et", "id"], Printed("70.0")), how="computed", recipe="r"
+    )
+    few, many = (
+        share_reproduced(
+            3,
+            replace(published_mean(row), value=0.0),
+            spread_of_mean(assumed, [assumed_spread(assumed, False, n)] * 2),
+            2.0,
+        )
+        for n in (n_rows, assumed.n_rows)
+    )
+    assert chance_of(row, task, tolerance=Tolerance(mean=2.0)).by_seeds[3] == few < many

@@ -108,7 +108,7 @@ def test_p_value_does_not_depend_on_how_often_a_seed_is_there():
 
 
 def test_comparison_exchanges_groups_where_rows_are_not_right_or_wrong():
-    a, b = tallies(1), tallies(2, better=0.5)
+    a, b = tallies(1), tallies(2, better=1.5)
     rows = paired(a, b)
     none = np.zeros(len(rows.groups), np.int32)
     language = PairedLanguage("de", "0" * 64, MEASURE, rows.groups, a, b, none, None, None, has_groups=True)
