@@ -6,11 +6,11 @@ from test_report import CARD, DISTILMBERT, SIX, a_run
 from test_verdict import EN_ES, a_seed, a_table
 
 from tests.helpers.paired_answers import write_run
-from tests.helpers.sample_record import SHA, run_record, stored
+from tests.helpers.sample_record import SHA, run_record, stored, sweep_record
 from xeval.judging.comparison.named_runs import find_runs
 from xeval.judging.verdict import judge
 from xeval.report import matrix
-from xeval.results.configurations import Configuration, by_configuration
+from xeval.results.configurations import Configuration, by_configuration, sweep_of
 from xeval.results.identity import identity, ingredients_of, is_of, lasting_values
 from xeval.results.records import DataRecord, Limits, RecipeRecord
 from xeval.results.store import StoredRun, load_runs, save_record
@@ -141,3 +141,10 @@ def test_stored_run_reads_its_own_predictions(tmp_path):
 def test_error_about_missing_predictions_names_the_file(tmp_path):
     with pytest.raises(StoreError, match=r"de\.parquet: cannot be read"):
         StoredRun(tmp_path, run_record()).predictions("de")
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_sweep_of_seeds_is_the_one_with_the_most_trials(order):
+    few, many = sweep_record(1e-5, {1e-5: 0.7, 2e-5: 0.6}), sweep_record(1e-5, {1e-5: 0.7, 2e-5: 0.6, 3e-5: 0.5})
+    records = [run_record(sweep=sweep) for sweep in (few, None, many)[::order]]
+    assert sweep_of(records) == many

@@ -399,3 +399,13 @@ def test_missing_source_exits_with_2(command, here):
     code, out, err = command("merge", "absent", DST)
     assert (code, out) == (2, "")
     assert err == "xeval: absent: cannot be read: No such file or directory; wanted a results folder\n"
+
+
+@pytest.mark.parametrize("order", [(A, B), (B, A)])
+def test_failed_language_that_nobody_has_keeps_a_run_incomplete(here, order):
+    a_run(here / A, "de")
+    fails = {"evaluate/fr": Failure(reason="logits are no numbers", invocation=INVOCATION)}
+    a_run(here / B, "es", status="incomplete", failures=fails)
+    merge(order, DST)
+    record = only_record(here / DST)
+    assert (record.status, set(record.failures), set(record.scores)) == ("incomplete", {"evaluate/fr"}, {"de", "es"})
