@@ -354,3 +354,12 @@ def test_speed_without_one_languages_time_says_so():
     now = [timed_by(without(record, "th"), train=INVOCATION, en=INVOCATION, es=INVOCATION) for record in seeds()]
     said = sentence(check(baseline, now), "evaluate throughput")
     assert said.endswith("is not compared: these runs lack some of its times.")
+
+
+@pytest.mark.parametrize("faulty", [2.0, 3.0])
+def test_mismatch_of_one_configuration_stays_beside_a_sound_one(faulty):
+    by_epochs = {n: seeds(recipe=RecipeRecord(name="r", values={"epochs": n}, overrides={})) for n in (2.0, 3.0)}
+    baseline = bless([record for records in by_epochs.values() for record in records])
+    by_epochs[faulty].pop()
+    outcome = check(baseline, [record for records in by_epochs.values() for record in records])
+    assert not outcome.passed and [finding.kind for finding in outcome.failures] == ["missing seed"]

@@ -215,3 +215,10 @@ def test_interval_lies_in_0_to_1_around_the_accuracy(rows):
     low, high = clustered_wilson_interval(correct, groups)
     assert 0 <= low <= correct.mean() <= high <= 1
     assert low < high
+
+
+@pytest.mark.parametrize("times", [1, 2, 5])
+def test_equal_rows_of_a_group_are_worth_one(times):
+    once = np.arange(12) % 3 == 0
+    effect = design_effect(np.repeat(once, times), np.repeat(np.arange(12), times))
+    assert effect == pytest.approx((12 * times - 1) / (12 - 1))

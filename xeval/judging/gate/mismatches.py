@@ -65,8 +65,7 @@ def _absent(configuration: Blessed, unmatched: dict[str, list[RunRecord]]) -> Ga
 
 def _seeds(configuration: Blessed, runs: Sequence[RunRecord]) -> list[GateFinding]:
     seeds = {record.seed for record in runs}
-    mismatches: list[tuple[Kind, int, str]] = []
-    mismatches += [
+    mismatches: list[tuple[Kind, int, str]] = [
         ("missing seed", n, "is in the baseline but was not run") for n in configuration.seeds if n not in seeds
     ]
     mismatches += [("extra seed", n, "is not in the baseline") for n in sorted(seeds) if n not in configuration.seeds]
