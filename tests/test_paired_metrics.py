@@ -107,7 +107,7 @@ def test_p_value_does_not_depend_on_how_often_a_seed_is_there():
     assert exchange_p(paired(np.concatenate([a, a, a]), b)) == exchange_p(paired(a, b))
 
 
-def test_comparison_exchanges_groups_where_rows_are_not_right_or_wrong():
+def test_comparison_by_f1_exchanges_groups():
     a, b = tallies(1), tallies(2, better=1.5)
     rows = paired(a, b)
     none = np.zeros(len(rows.groups), np.int32)

@@ -18,6 +18,8 @@ from xeval.judging.comparison.ranked_runs import load_contest
 from xeval.judging.comparison.ranking import ALPHA, Scope, ScoredModel, letters_of, pulls_of, rank
 from xeval.judging.equivalence import Spread
 from xeval.results.configurations import by_configuration
+from xeval.results.records import NO_TRAINING, RecipeRecord
+from xeval.results.store import StoredRun
 from xeval.support.errors import DataError, StoreError
 
 RNG = np.random.default_rng(3)
@@ -289,3 +291,36 @@ def test_neighbours_told_apart_need_nothing_more():
 def test_only_models_with_seeds_have_an_assumed_spread(is_drawn, said):
     sides = [model(name, rights(0.7, 1), is_drawn) for name in ("a", "b")]
     assert said in rank(sides, ASSUMED, SCOPE).conclusion
+
+
+def test_pulls_are_those_of_premises_left_out_in_all_languages(results):
+    configurations = by_configuration_of(results)
+    for runs, own in zip(configurations.values(), load_contest(configurations).models, strict=True):
+        for run, pulls in zip(runs, own.pulls, strict=True):
+            tables = [run.predictions(language) for language in ("en", "de")]
+            right = np.mean([table["prediction"].to_numpy() == table["label"].to_numpy() for table in tables], axis=0)
+            without = np.array([right[group != GROUPS].mean() for group in range(N // 3)])
+            jackknife = (len(without) - 1) / len(without) * np.sum((without - without.mean()) ** 2)
+            assert np.sum(pulls**2) == pytest.approx(jackknife)
+
+
+def test_checkpoint_evaluated_as_it_is_has_no_other_seeds(tmp_path):
+    runs = [write_run(tmp_path, {"en": LABELS}, LABELS, GROUPS, model=name) for name in ("org/a", "org/b")]
+    recipe = RecipeRecord(name=NO_TRAINING, values={"max_length": 128}, overrides={})
+    untrained = StoredRun(
+        runs[1].folder, runs[1].record.model_copy(update={"recipe": recipe, "training": None, "seed": 0})
+    )
+    contest = load_contest(by_configuration([runs[0], untrained]))
+    assert [own.is_drawn for own in contest.models] == [True, False]
+
+
+def test_language_that_one_seed_lacks_is_left_out(tmp_path):
+    runs = [
+        write_run(tmp_path, dict.fromkeys(languages, LABELS), LABELS, GROUPS, seed, model)
+        for model, seed, languages in (
+            ("org/m", 1, ("en", "de")),
+            ("org/m", 2, ("en",)),
+            ("org/other", 1, ("en", "de")),
+        )
+    ]
+    assert load_contest(by_configuration(runs)).scope.languages == ["en"]

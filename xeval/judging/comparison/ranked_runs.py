@@ -201,7 +201,7 @@ def _scored(name: str, runs: Sequence[StoredRun], tests: _Tests, numbers: _Numbe
     return ScoredModel(
         name,
         [run.record.seed for run in runs],
-        any(run.record.has_seed and not run.record.trains_nothing for run in runs),
+        any(run.record.has_seed for run in runs),
         dict(zip(tests.languages, numbers.values.mean(axis=1).tolist(), strict=True)),
         numbers.values.mean(axis=0).tolist(),
         numbers.pulls,
