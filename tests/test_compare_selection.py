@@ -217,3 +217,18 @@ def test_refusals_exit_with_2_and_one_line(command, tmp_path, monkeypatch, words
     checkpoints_of(folder).rmdir()
     code, out, err = command("compare", *words)
     assert (code, out) == (2, "") and complaint in err and len(err.splitlines()) == 1
+
+
+@pytest.mark.parametrize("better", [10, 30])
+def test_conclusion_names_the_better_checkpoint(tmp_path, better):
+    right = {(step, lang): np.arange(N) < (81 if step == better else 45) for step, lang in RIGHT}
+    comparison = compare_selection(load_selection([write(tmp_path, right)]))
+    ahead, behind = "English dev's checkpoint", "the last checkpoint"
+    if better == 30:
+        ahead, behind = "The last checkpoint", "English dev's checkpoint"
+    assert comparison.conclusion.startswith(f"{ahead} is better than {behind} by {100 * (81 - 45) / N:.1f} points")
+
+
+def test_oracle_takes_the_first_of_equal_checkpoints(tmp_path):
+    comparison = compare_selection(load_selection([write(tmp_path, dict.fromkeys(RIGHT, np.arange(N) < 40))]))
+    assert [own.steps for own in comparison.oracle] == [[10]] * 3
