@@ -112,12 +112,17 @@ def sentences(language: str) -> Rows:
     return rows_of(language, np.arange(N), query=TEXTS["en"], text=TEXTS[language])
 
 
+def of_two_languages(language: str) -> Rows:
+    gold = [("test", ("foreign", "english")[number % 2], f"{language}-{number}", []) for number in range(N)]
+    return rows_of(language, gold, text=TEXTS[language])
+
+
 OF_EVERY_KIND: dict[str, tuple[Kind, Callable[[str], Rows]]] = {
     "tags": (Tagging(TagKeys(labels=TAGS)), tagged),
     "choices": (MultipleChoice(ChoiceKeys()), choices),
     "answers": (Answers(AnswerKeys(stride=16)), questions),
     "retrieval": (SentenceRetrieval(RetrievalKeys()), sentences),
-    "mining": (BitextMining(MiningKeys()), sentences),
+    "mining": (BitextMining(MiningKeys()), of_two_languages),
     "one that has no plain call": (ToyTags(ToyKeys(tags=TAGS)), tagged),
 }
 

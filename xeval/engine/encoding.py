@@ -7,12 +7,10 @@ from collections.abc import Callable, Mapping
 import tokenizers
 from transformers import PreTrainedTokenizerBase
 
-from xeval.kinds.encoded import Encoded, hands_over_segments, without_words
+from xeval.kinds.encoded import LOOKED_AT, Encoded, hands_over_segments, without_words
 from xeval.kinds.kind import Kind
 from xeval.kinds.rows import Rows
 from xeval.support.garbage import without_collection
-
-LOOKED_AT = 300  # rows examined to see whether there are spaces between words
 
 
 def encoding_keys(
@@ -63,4 +61,4 @@ def encode(
     """
     with without_collection():
         encoded = kind.encode(tokenizer, rows, max_length, on_rows)
-    return without_words(encoded, rows.sample(LOOKED_AT).strings())
+    return without_words(encoded, list(rows.sample(LOOKED_AT).strings()))
