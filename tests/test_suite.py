@@ -413,3 +413,75 @@ def test_suggested_report_of_a_suite_can_be_pasted(ran, command, words, world, t
     [suggested] = re.findall("to report on them: xeval (.*)", out)
     code, report, err = command(*shlex.split(suggested))
     assert (code, err) == (0, "") and report.startswith("# Four small tasks")
+
+
+TRAINED_AND_NOT = ("xnli-mini", "answers-mini", "retrieval-mini")
+
+
+@pytest.fixture
+def of_the_microcosm(tmp_path):
+    """A suite of embedded tasks: one with training rows and a dev split in all languages, and two others."""
+    tasks = "".join(f'[[tasks]]\ntask = "{name}"\ngroup = "{name}"\n' for name in TRAINED_AND_NOT)
+    path = tmp_path / "three.toml"
+    path.write_text(f'name = "three"\ntitle = "Three"\nsource_url = "https://example.org/3"\n{tasks}', encoding="utf-8")
+    return path
+
+
+FEW = ("--model", "mini-distilmbert", "--language", "de,en", "--max-train", "32", "--max-eval", "30", "--seed", "1")
+
+
+def test_suite_trains_on_the_language_asked_for(command, of_the_microcosm, tmp_path):
+    few = [*FEW, "--results", tmp_path / "alone", "--train-language", "de", "--quiet"]
+    assert command("run", "xnli-mini", *few)[0] == 0
+    few[few.index(tmp_path / "alone")] = tmp_path / "suite"
+    code, _, err = command("run", of_the_microcosm, *few)
+    assert code == 1 and "answers-mini was not run: task answers-mini has training rows in en alone" in err
+    [alone] = load_runs(tmp_path / "alone")
+    [of_suite] = [run for run in load_runs(tmp_path / "suite") if run.record.task == "xnli-mini"]
+    assert of_suite.record.data.sha256["train"] == alone.record.data.sha256["train"]
+    assert of_suite.record.training.loss_curve == alone.record.training.loss_curve
+
+
+def test_suite_tells_languages_trained_on_apart(command, of_the_microcosm, tmp_path):
+    few = [*FEW, "--results", tmp_path / "results", "--quiet"]
+    command("run", of_the_microcosm, *few)
+    command("run", of_the_microcosm, *few, "--train-language", "de")
+    runs = load_runs(tmp_path / "results")
+    built = build(runs, get_suite(str(of_the_microcosm)), all_tasks(()))
+    english, german = sorted(built.ours, key=lambda row: "trained on" in row.name)
+    assert german.name == f"{english.name}, trained on de"
+    assert {row.cells["xnli-mini"].runs[0].record.training_language for row in (english, german)} == {"en", "de"}
+    assert not any("not shown" in line for line in built.footer)
+    translated = [
+        replace(run, record=run.record.model_copy(update={"trained_instead": "machine-translated"}))
+        for run in german.cells["xnli-mini"].runs
+    ]
+    notes = build(translated, get_suite(str(of_the_microcosm)), all_tasks(())).footer
+    assert any(line.endswith("seed 1, translate-train de.") for line in notes)
+
+
+def test_suite_on_dev_leaves_out_tasks_without_it(command, of_the_microcosm, tmp_path):
+    """The split has one name, whatever the user calls it, and is not said to be used for want of answers."""
+    code, out, err = command(
+        "run", of_the_microcosm, *FEW, "--results", tmp_path / "results", "--test-split", "validation"
+    )
+    assert code == 1 and "retrieval-mini: not run: task retrieval-mini has no split 'validation'" in err
+    assert "xnli-mini: 2 languages on the validation split\n" in err and "have no answers here" not in err
+    assert {run.record.limits.test_split for run in load_runs(tmp_path / "results")} == {"dev"}
+    assert "xnli-mini, the embedded microcosm (dev)" in out
+
+
+def test_option_that_no_task_of_a_suite_has_is_refused(command, tmp_path):
+    path = tmp_path / "one.toml"
+    task = '[[tasks]]\ntask = "answers-mini"\ngroup = "answers"\n'
+    path.write_text(f'name = "one"\ntitle = "One"\nsource_url = "https://example.org/1"\n{task}', encoding="utf-8")
+    code, out, err = command("run", path, *FEW, "--results", tmp_path / "results", "--train-language", "de")
+    assert (code, out) == (2, "") and "has training rows in en alone; leave out --train-language" in err
+    assert "Plan" not in err
+
+
+def test_suite_of_given_predictions_is_not_called_zero_shot(matrix):
+    """How others trained is not known, and published rows need not be zero-shot either."""
+    console = Console(file=io.StringIO(), width=200)
+    formats.show(matrix, console)
+    assert "zero-shot" not in console.file.getvalue() and "zero-shot" not in formats.html(matrix)

@@ -6,7 +6,7 @@ import pytest
 
 from tests.helpers.sample_record import run_record
 from xeval.definitions.suite import SuiteTask
-from xeval.judging.score import clustered_wilson_interval
+from xeval.judging.score import clustered_wilson_interval, wilson_interval
 from xeval.judging.suite import score_of
 from xeval.results.predictions import save_predictions
 from xeval.results.records import Score
@@ -131,3 +131,11 @@ def test_single_language_keeps_its_scores_interval(tmp_path):
     right, groups = rng.random((1, 600)) < 0.7, np.repeat(np.arange(200), 3)
     score = score_of(seeds(tmp_path, {"en": right}, {"en": groups}), MEMBER, ["en"])
     assert score.interval == pytest.approx(clustered_wilson_interval(right[0], groups), abs=0.002)
+
+
+def test_rounding_errors_are_no_variance(tmp_path):
+    """One label throughout is right on one row in three of every premise, whose means differ by rounding alone."""
+    groups = np.repeat(np.arange(20), 3)
+    correct = np.tile([True, False, False], 20)[None]
+    score = score_of(seeds(tmp_path, {"en": correct}, {"en": groups}), MEMBER, ["en"])
+    assert score is not None and score.interval == wilson_interval(score.value, 20)

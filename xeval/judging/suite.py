@@ -20,6 +20,8 @@ from xeval.results.records import Score
 from xeval.results.store import StoredRun
 from xeval.support.errors import XevalError
 
+_ROUNDING = 1e-20  # a variance below this is made of rounding errors; one row more or less gives far more
+
 
 @dataclass(frozen=True)
 class TaskScore:
@@ -70,7 +72,7 @@ def _effective_rows(value: float, runs: Sequence[StoredRun], languages: Sequence
     together = drawn_together([own.groups for own in rows])
     parts = [([rows[place] for place in places], joint) for places, joint in together]
     variance = sum(_variance(part, len(languages)) for part in parts)
-    if variance > 0 and 0 < value < 1:
+    if variance > _ROUNDING and 0 < value < 1:
         return value * (1 - value) / variance
     return 1 / sum((len(of_part) / len(languages)) ** 2 / len(np.unique(joint)) for of_part, joint in parts)
 

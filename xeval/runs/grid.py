@@ -319,13 +319,14 @@ def define(  # noqa: PLR0913  the arguments of `run` that are names
     definition = registry.get_task(task, [Path(folder) for folder in tasks_dirs]).tested_on(test_split)
     codes = registry.check_languages(definition, languages)
     if train_language is not None:
-        definition = _trained_on(definition, train_language, train)
+        definition = trained_on(definition, train_language, train)
     recipes = {name: registry.get_recipe(name or definition.default_recipe) for _, name in pairs}
     changed = {name: fitting(definition, override(recipe, overrides or {})) for name, recipe in recipes.items()}
     return Defined(definition, codes, recipes, changed)
 
 
-def _trained_on(task: Task, language: str, train: bool) -> Task:
+def trained_on(task: Task, language: str, train: bool) -> Task:
+    """Return the task with `language` as its training language. Raises XevalError if it cannot be trained on."""
     [code] = registry.check_languages(task, [language])
     if not (train and task.of_kind.trains):
         raise DefinitionError(f"train language {code}: nothing is trained; leave out --train-language")

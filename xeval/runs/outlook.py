@@ -83,16 +83,25 @@ def outlook_of_grids(
 ) -> Outlook:
     """Return the outlook of what `run_grid` makes of each task; tasks `of_suites` may turn out to have no rows.
 
-    Raises XevalError for unknown names, and for a sweep that cannot be made.
+    Raises XevalError for unknown names, and for a sweep that cannot be made; for tasks `of_suites`, only if no task of
+    the grids can be run.
     """
-    runs, downloads = list[NamedRun](), dict[str, int | None]()
+    runs, downloads, problems = list[NamedRun](), dict[str, int | None](), list[XevalError]()
     with using(bundle):
         for task, grid in grids.items():
-            of_task = _TaskOutlook(task, grid)
+            try:
+                of_task = _TaskOutlook(task, grid)
+            except XevalError as error:
+                if task not in of_suites:
+                    raise
+                problems.append(error)  # the suite leaves this task out, and says why
+                continue
             if task not in of_suites:
                 of_task.check_sweep()
             runs += of_task.runs()
             downloads |= of_task.downloads()
+    if problems and len(problems) == len(grids):
+        raise problems[0]
     options = [grid.options for grid in grids.values()]
     n_trials = max((_count_combinations(each.get("sweep") or {}) for each in options), default=0)
     whole = not any(each.get(key) for each in options for key in ("max_train", "max_eval", "test_split"))

@@ -19,7 +19,7 @@ from xeval.definitions.task import DEV, Task
 from xeval.engine import devices
 from xeval.results.records import Limits
 from xeval.results.store import StoredRun
-from xeval.runs.grid import TaskGrid, run_grid, run_grids
+from xeval.runs.grid import TaskGrid, run_grid, run_grids, trained_on
 from xeval.runs.score_given import EITHER, score_given
 from xeval.runs.spec import limits
 from xeval.support.countdown import count_down
@@ -132,13 +132,16 @@ def suite_grids(  # noqa: PLR0913  what `run_grid` takes
     for member in suite.tasks:
         try:
             task = registry.get_task(member.task, folders)
+            of_task = options_of(task, options)
+            if (language := of_task.get("train_language")) is not None:
+                task = trained_on(task, language, train)  # so that the rows found are those of this training
             wanted = Wanted(languages, train, options.get("test_split"), row_limits)
             rows = find_rows(task, member, copy, wanted)
         except XevalError as error:
             skipped[member.task] = str(error)
             continue
-        lines.append(f"{member.task}: {_in_words(rows)}")
-        of_task = options_of(task, options) | {
+        lines.append(f"{member.task}: {_in_words(rows, wanted)}")
+        of_task |= {
             "languages": rows.languages,
             "train": train,
             "data": rows.data,
@@ -307,9 +310,10 @@ def find_rows(task: Task, member: SuiteTask, data: Path | None, wanted: Wanted) 
     problems: list[DataError] = []
     splits = [wanted.test_split] if wanted.test_split else [None, DEV] if task.has_selection else [None]
     for split, folder in product(splits, _folders(task, member, data)):
-        row_limits = wanted.limits.model_copy(update={"test_split": split})
+        tested = task.tested_on(split)
+        row_limits = wanted.limits.model_copy(update={"test_split": tested.test_split})
         try:
-            corpus = Corpus(open_source(task.tested_on(split), folder, known, wanted.train), row_limits)
+            corpus = Corpus(open_source(tested, folder, known, wanted.train), row_limits)
             readable = _readable(corpus, known, wanted.train)
         except DataError as error:
             problems.append(error)
@@ -330,7 +334,7 @@ def _folders(task: Task, member: SuiteTask, data: Path | None) -> list[Path | No
 def _readable(corpus: Corpus, languages: Sequence[str], train: bool) -> list[str]:
     """Return those of `languages` whose test rows can be read. Raises DataError if none, or training rows, cannot."""
     task = corpus.task
-    trains = train and task.expected_rows.train > 0  # some tasks need no training
+    trains = train and task.of_kind.trains
     for role in task.training_roles if trains else ():
         getattr(corpus, role)
     readable, problems = [], []
@@ -345,8 +349,8 @@ def _readable(corpus: Corpus, languages: Sequence[str], train: bool) -> list[str
     return readable
 
 
-def _in_words(rows: TaskRows) -> str:
+def _in_words(rows: TaskRows, wanted: Wanted) -> str:
     where = "" if rows.test_split is None else f" on the {rows.test_split} split"
-    why = ", since its test rows have no answers here" if rows.test_split == DEV else ""
+    why = ", since its test rows have no answers here" if rows.test_split != wanted.test_split else ""
     lacking = f"; no rows in {' '.join(rows.lacking)}" if rows.lacking else ""
     return f"{counted(len(rows.languages), 'languages')}{where}{why}{lacking}"

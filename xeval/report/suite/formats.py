@@ -75,7 +75,7 @@ def markdown(matrix: SuiteMatrix) -> str:
 def html(matrix: SuiteMatrix) -> str:
     """Return one self-contained file without a script."""
     return page(
-        f"{matrix.suite.title}: zero-shot scores",
+        f"{matrix.suite.title}: scores",
         matrix.suite.title,
         _header(matrix),
         [[row.name, *_cells(row, matrix)] for row in matrix.rows],
@@ -133,7 +133,7 @@ def show(matrix: SuiteMatrix, console: Console) -> None:
     def plain(text: str) -> Text:
         return Text(one_line(text))
 
-    console.print(plain(f"{matrix.suite.title}: scores in %, zero-shot"), style="italic")
+    console.print(plain(f"{matrix.suite.title}: scores in %"), style="italic")
     table = Table(show_edge=False)
     table.add_column("task", no_wrap=True)
     own = {row.model for row in matrix.ours}

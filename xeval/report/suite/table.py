@@ -113,7 +113,12 @@ def _by_manner(runs: Iterable[StoredRun]) -> dict[str, list[StoredRun]]:
 def _manner(record: RunRecord) -> list[object]:
     # The values that a sweep chooses differ between tasks, but those that it chooses from do not.
     values = lasting_values({**_set_for_all(record), **_swept(record)})
-    return [record.model_of_seeds, values, [_limits(record), record.dtype]]
+    return [record.model_of_seeds, [values, _trained_instead(record)], [_limits(record), record.dtype]]
+
+
+def _trained_instead(record: RunRecord) -> str | None:
+    """Return the language that the run was trained on, if it is not the task's own."""
+    return record.training_language if record.trained_instead else None
 
 
 def _limits(record: RunRecord) -> dict[str, Any]:
@@ -151,7 +156,9 @@ def _our_row(runs: Sequence[StoredRun], suite: Suite, tasks: Mapping[str, Task])
     record = runs[0].record
     swept = f"{' and '.join(_swept(record))} chosen for each task" if record.sweep else ""
     changed = _set_for_all(record)
-    name = ", ".join(filter(None, [record.model.id, in_words("", changed, _limits(record)).lstrip(", "), swept]))
+    trained = f"trained on {language}" if (language := _trained_instead(record)) else ""
+    settings = in_words("", changed, _limits(record)).lstrip(", ")
+    name = ", ".join(filter(None, [record.model.id, settings, swept, trained]))
     return _with_averages(Row(name, False, cells, {}, None, record.model.id, problems), suite)
 
 
@@ -299,6 +306,8 @@ def _notes(row: Row) -> list[str]:
         sweep = sweep_of(run.record for run in cell.runs)
         if sweep is not None:
             trained += f", {', '.join(f'{key} {value}' for key, value in sweep.chosen.items())}: {sweep.in_words}"
+        if record.is_translate_train:
+            trained += f", translate-train {record.training_language}"
         n_found, where = len(score.languages), counted(len(score.languages), "languages")
         if score.lacking:
             where = f"{n_found} of {counted(n_found + len(score.lacking), 'languages')} ({' '.join(score.languages)})"
