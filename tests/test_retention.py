@@ -254,3 +254,23 @@ def test_fertility_is_that_of_the_student_where_known(tmp_path):
     known = [lang for lang in kept if pieces[lang] is not None]
     expected = stats.spearmanr([pieces[lang] for lang in known], [kept[lang] for lang in known])
     assert found.fertility_correlation == pytest.approx((expected.statistic, expected.pvalue))
+
+
+@pytest.mark.parametrize(
+    ("teacher", "student", "said"),
+    [
+        ({"en": 0.5, "ur": 0.5}, {"en": 0.52, "ur": 0.46}, "it gains 2.0 points in English and loses 4.0 elsewhere"),
+        ({"en": 0.5, "ur": 0.5}, {"en": 0.46, "ur": 0.52}, "it loses 4.0 points in English and gains 2.0 elsewhere"),
+        ({"en": 0.5, "ur": 0.5}, {"en": 0.46, "ur": 0.50}, "it loses 4.0 points in English and 4.0 fewer elsewhere"),
+    ],
+)
+def test_loss_beside_a_gain_is_said_plainly(tmp_path, teacher, student, said):
+    a, b = sides_with(tmp_path, teacher, student)
+    assert f"; {said} on average" in retention(pair(a, b), a, b).conclusion
+
+
+def test_notes_leave_out_a_home_that_was_not_tested(tmp_path):
+    a, b = sides_with(tmp_path, {"de": 0.5, "ur": 0.5}, {"de": 0.4, "ur": 0.4})
+    found = retention(pair(a, b), a, b)
+    text = shown_in_markdown(found, None)
+    assert "Loss, in points. Kappa" in text and "trained models" not in text

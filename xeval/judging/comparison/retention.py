@@ -208,11 +208,15 @@ def _where_it_is_lost(home: LanguageRetention, others: Sequence[LanguageRetentio
     Losses are differences of scores as printed, so that they agree with those in the table.
     """
     at_home, *elsewhere = (printed_difference(100 * row.value_a, 100 * row.value_b) for row in (home, *others))
-    transfer = round(float(np.mean(elsewhere)) - at_home, 9)  # without noise, which has a sign
-    verb, more = ("gains", transfer < 0) if at_home < 0 else ("loses", transfer >= 0)
+    mean = round(float(np.mean(elsewhere)), 9)  # without noise, which has a sign
+    transfer = round(mean - at_home, 9)
+    verb, other, more = ("gains", "loses", transfer < 0) if at_home < 0 else ("loses", "gains", transfer >= 0)
+    there = f"{one_decimal(abs(transfer))} {'more' if more else 'fewer'}"
+    if at_home * mean < 0:  # "gains 2 points and 5 fewer elsewhere" would hide that 3 are lost there
+        there = f"{other} {one_decimal(abs(mean))}"
     text = (
-        f"; it {verb} {one_decimal(abs(at_home))} points in {describe(home.language).name} and"
-        f" {one_decimal(abs(transfer))} {'more' if more else 'fewer'} elsewhere on average"
+        f"; it {verb} {one_decimal(abs(at_home))} points in {describe(home.language).name} and {there} elsewhere on"
+        " average"
     )
     shares = {row.language: row.kept.value for row in others if row.kept is not None}
     if not shares:

@@ -237,7 +237,10 @@ def _flips_title(flipped: FlippedRows) -> str:
     if not flipped.sentences and n:
         hint = "; --data DIR, with a copy of the data that was scored, adds their sentences"
     won = flipped.n_won
-    return f"Rows in {flipped.language} that only one side has right: {n} ({n - won} A, {won} B){hint}"
+    which = "that only one side has right"
+    if max(flipped.n_seeds) > 1:
+        which = "that one side has right in more than half of its seeds, and the other in fewer than half"
+    return f"Rows in {flipped.language} {which}: {n} ({n - won} A, {won} B){hint}"
 
 
 def _flips_header(flipped: FlippedRows) -> list[str]:
