@@ -325,3 +325,31 @@ def test_head_that_is_not_apart_from_its_encoder_is_refused(tmp_path, model_type
     ) as refused:
         adapt(model, recipe(**chosen), 0, False, "tiny")
     assert "\n" not in str(refused.value)
+
+
+@pytest.mark.skipif(not HAVE_PEFT, reason="peft is not installed")
+def test_lora_scales_its_product_by_alpha_over_rank():
+    chosen = recipe(adaptation="lora", lora_rank=4, lora_alpha=6, lora_dropout=0.25)
+    model, merge = adapted("bert", chosen)
+    before, matrices = weights(model_of("bert")), {}
+    for name, parameter in model.named_parameters():
+        if ".lora_" in name:
+            layer, _, which = name.partition(".lora_")
+            torch.nn.init.normal_(parameter)
+            matrices.setdefault(f"{layer}.weight", {})[which[0]] = parameter.detach().clone()
+    dropouts = [module for name, module in model.named_modules() if name.endswith(".lora_dropout.default")]
+    assert {dropout.p for dropout in dropouts} == {0.25} and len(dropouts) == len(matrices) == 4
+    merge()
+    merged = weights(model)
+    for name, of_layer in matrices.items():
+        expected = before[name] + 6 / 4 * of_layer["B"] @ of_layer["A"]
+        torch.testing.assert_close(merged[name], expected, atol=1e-5, rtol=0)
+
+
+def test_frozen_encoder_under_a_head_that_reads_the_mean(tmp_path):
+    own = find_checkpoint(str(tiny_checkpoint(tmp_path, "modernbert", classifier_pooling="mean")))
+    model = load_pretrained(own, KIND, 0)
+    pairs = encode(KIND, load_tokenizer(own, 96), labelled_pairs("de", make_pairs("de", 20)), 96)
+    assert len(set(pairs.lengths)) > 1 and model.config.classifier_pooling == "mean"
+    logits = predict_logits(model, remember(model, pairs, KIND.reads, CPU), CPU)
+    np.testing.assert_allclose(logits, predict_logits(model, pairs, CPU), atol=2e-5)

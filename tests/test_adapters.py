@@ -320,3 +320,15 @@ def test_labels_without_a_number_are_left_out(folder):
     own["id2label"] |= {"9" * 5000: "neutral", "²": "neutral"}
     (folder / "config.json").write_text(json.dumps(own), encoding="utf-8")
     assert list(find_checkpoint(str(folder)).adapter.labels) == [0, 1, 2]
+
+
+def test_matrices_in_a_base_models_own_head_are_merged(checkpoint_of, tmp_path):
+    base, folder = shutil.copytree(checkpoint_of("xlm-roberta"), tmp_path / "base"), tmp_path / "lora"
+    torch.manual_seed(3)
+    AutoModelForSequenceClassification.from_pretrained(
+        base, num_labels=len(LABELS), id2label=dict(enumerate(LABELS))
+    ).save_pretrained(base)
+    expected = make_adapter(folder, base, task_type=None, target_modules=["query", "classifier.dense"])
+    head = "classifier.dense.weight"
+    assert not torch.equal(expected[head], load_file(base / "model.safetensors")[head])
+    assert_same(load_fine_tuned(find_checkpoint(str(folder)), KIND).state_dict(), expected)

@@ -8,12 +8,15 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from transformers import AutoModelForSequenceClassification, BertForSequenceClassification, PreTrainedModel, logging
 
 from tests.helpers.checkpoints import ARCHITECTURES, LABELS
+from tests.helpers.encoder_types import tiny_checkpoint
 from tests.helpers.tiny import Mini, make_checkpoint
 from xeval.data.model_files import find_checkpoint
-from xeval.engine.loading import failures_named, load_pretrained, load_tokenizer
+from xeval.engine.loading import failures_named, load_encoder, load_pretrained, load_tokenizer
+from xeval.kinds.retrieval import RetrievalKeys, SentenceRetrieval
 from xeval.results.store import load_runs
 from xeval.support.errors import ModelError
 
@@ -148,3 +151,13 @@ def test_hidden_files_are_not_part_of_a_checkpoint(tmp_path):
     for name in ("model.safetensors", "sentencepiece.bpe.model"):
         (folder / f"._{name}").write_bytes(b"\x00\x05\x16\x07\xb0")
     assert find_checkpoint(str(folder)) == before
+
+
+def test_projection_of_narrow_embeddings_belongs_to_the_encoder(tmp_path):
+    folder = tiny_checkpoint(tmp_path / "own", "electra")
+    tensors = load_file(folder / "model.safetensors")
+    save_file(
+        {name: t for name, t in tensors.items() if "embeddings_project" not in name}, folder / "model.safetensors"
+    )
+    with pytest.raises(ModelError, match=r"lack 2 of the encoder's tensors \(first embeddings_project\.bias\)"):
+        load_encoder(find_checkpoint(str(folder)), SentenceRetrieval(RetrievalKeys()))

@@ -276,3 +276,15 @@ def test_nothing_mined_scores_0():
     tally = KIND.tally(KIND.answers_given(given, rows), rows)
     assert tally.sum(axis=0).tolist() == [0, 0, 1]
     assert KIND.measure("f1").over(tally) == 0
+
+
+def test_drawing_counts_a_shared_translation_once():
+    """As in BUCC, where an English sentence can have several translations."""
+    gold = [("test", "foreign", f"f{number}", [f"e{number // 2}"]) for number in range(20)]
+    gold += [("test", "english", f"e{number}", []) for number in range(10)]
+    rows = Rows("de", "test", {"text": [id_ for _, _, id_, _ in gold]}, gold, np.arange(30))
+    for n in range(3, 30):
+        drawn = KIND.draw(rows, n, seed=0)
+        assert len(set(drawn.places.tolist())) == len(drawn) == n
+        n_pairs = sum(len(partners) for *_, partners in drawn.gold)
+        assert n_pairs >= 2 * (n // 3)  # two foreign sentences and their translation are drawn together

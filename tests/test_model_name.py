@@ -245,3 +245,9 @@ def test_a_model_named_twice_is_run_once(command, mini, checkpoint_of, in_a_fold
     code, out, err = command("run", mini.task_file, *twice, *words, "--format", "json")
     assert code == 0, err
     assert out.count('"schema_version"') == 1
+
+
+def test_folder_after_the_equals_sign_may_have_one_too(in_a_folder_of_its_own):
+    (in_a_folder_of_its_own / "lr=2e-5").mkdir()
+    name = ModelName.parse("mbert=./lr=2e-5")
+    assert (name.id, name.published_as) == ("lr=2e-5", HUB_IDS["mbert"])

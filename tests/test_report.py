@@ -282,3 +282,7 @@ def test_latex_prints_the_dots_between_outcomes():
     built = matrix.build([a_run(**SIX)], "xnli", CARD)
     assert " · " in markdown.render(built)
     assert r" \textperiodcentered{} " in latex.render(built) and "[U+" not in latex.render(built)
+
+
+def test_frame_without_runs_has_its_columns():
+    assert list(to_frame([]).columns) == list(to_frame([a_run(en=0.8)]).columns)

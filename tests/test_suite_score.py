@@ -4,12 +4,13 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from tests.helpers.sample_record import run_record
-from xeval.definitions.suite import SuiteTask
+from tests.helpers.sample_record import run_record, score, stored
+from xeval.definitions.suite import Suite, SuiteTask
 from xeval.judging.score import clustered_wilson_interval, wilson_interval
 from xeval.judging.suite import score_of
+from xeval.report.suite.table import build
 from xeval.results.predictions import save_predictions
-from xeval.results.records import Score
+from xeval.results.records import Limits, RecipeRecord, Score
 from xeval.results.store import StoredRun
 
 
@@ -139,3 +140,42 @@ def test_rounding_errors_are_no_variance(tmp_path):
     correct = np.tile([True, False, False], 20)[None]
     score = score_of(seeds(tmp_path, {"en": correct}, {"en": groups}), MEMBER, ["en"])
     assert score is not None and score.interval == wilson_interval(score.value, 20)
+
+
+# ── which runs a table shows ──
+
+SUITE = Suite(name="s", title="S", tasks=(MEMBER,), source_url="https://example.org")
+ENGLISH = {"en": score(0.8), "de": score(0.6)}
+
+
+def recipe(name: str, batch_size: int) -> RecipeRecord:
+    return RecipeRecord(name=name, values={"batch_size": batch_size}, overrides={})
+
+
+def test_collapsed_seed_is_left_out_of_a_suites_mean():
+    at_chance = {"en": score(1 / 3), "de": score(1 / 3)}
+    of_seeds = [ENGLISH, {"en": score(0.7), "de": score(0.5)}, at_chance]
+    records = [run_record(seed=seed, scores=own) for seed, own in enumerate(of_seeds)]
+    [row] = build(stored(records), SUITE, {}).rows
+    assert row.cells["cats"].value == pytest.approx(100 * (0.8 + 0.6 + 0.7 + 0.5) / 4)
+    assert any(problem.startswith("cats: seed 2 collapsed") and "; left out" in problem for problem in row.problems)
+    [alone] = build(stored(records[2:]), SUITE, {}).rows
+    assert alone.cells["cats"].value == pytest.approx(100 / 3)
+    assert any(problem.endswith("shown, since there is no other seed") for problem in alone.problems)
+
+
+def test_suites_cell_prefers_test_split_recipe_and_languages():
+    """In this order, before the number of seeds."""
+    suite = SUITE.model_copy(update={"tasks": (SuiteTask(task="cats", group="g", recipe="own"),)})
+    dev = Limits(max_train=10, test_split="dev")
+    on_dev = [run_record(seed=seed, recipe=recipe("own", 1), scores=ENGLISH, limits=dev) for seed in (1, 2, 3)]
+    others = [run_record(seed=seed, recipe=recipe("other", 2), scores={"en": score(0.6)}) for seed in (1, 2, 3)]
+    wider = [run_record(seed=seed, recipe=recipe("third", 3), scores=ENGLISH) for seed in (1, 2)]
+    own = [run_record(seed=1, recipe=recipe("own", 4), scores={"en": score(0.5)})]
+    for runs, value in (
+        ([*on_dev, *others, *wider, *own], 50),
+        ([*on_dev, *others, *wider], 70),
+        (on_dev + others, 60),
+    ):
+        [row] = build(stored(runs), suite, {}).rows
+        assert (row.cells["cats"].value, row.cells["cats"].split) == (pytest.approx(value), "test")

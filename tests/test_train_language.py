@@ -22,7 +22,11 @@ from xeval.support.errors import DefinitionError, UnknownNameError
 
 N = 600
 LABELS = np.arange(N) % 3
-SCORES = {"en": {"en": 0.90, "es": 0.70, "de": 0.60}, "es": {"en": 0.80, "es": 0.85, "de": 0.50}}  # source → target
+SCORES = {  # source → target
+    "en": {"en": 0.90, "es": 0.70, "de": 0.60},
+    "es": {"en": 0.80, "es": 0.85, "de": 0.50},
+    "de": {"en": 0.60, "es": 0.55, "de": 0.88},
+}
 
 
 def stored(folder, source: str, trained_instead: str | None) -> StoredRun:
@@ -151,3 +155,23 @@ def test_microcosm_has_german_training_rows():
         load_rows(source, "en", "test").sha256()
         == load_rows(open_source(get_task("xnli-mini"), None, ["en"]), "en", "test").sha256()
     )
+
+
+def test_pairs_that_differ_most_by_direction_come_first(runs, tmp_path):
+    german = stored(tmp_path, "de", "machine-translated")
+    by_target, lost = transfer.of(build([*runs, german], "cats", published()))
+    assert [line[0] for line in by_target.rows] == ["en", "es", "de (translate-train)"]
+    assert lost.rows == [
+        ("es → de", "38.0", "30.0", "+8.0"),  # German 88 - 50 by training on Spanish, Spanish 85 - 55 on German
+        ("en → es", "15.0", "10.0", "+5.0"),
+        ("en → de", "28.0", "30.0", "-2.0"),
+    ]
+
+
+def test_transfer_leaves_out_directions_without_a_score(runs):
+    english, spanish = runs
+    scores = {language: score for language, score in english.record.scores.items() if language != "es"}
+    partial = StoredRun(english.folder, english.record.model_copy(update={"scores": scores}))
+    [by_target] = transfer.of(build([partial, spanish], "cats", None))
+    assert by_target.header == ("trained on", "en", "de", "es")
+    assert [line[by_target.header.index("es")] for line in by_target.rows] == ["–", pytest.approx(0.85)]

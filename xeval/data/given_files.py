@@ -148,7 +148,7 @@ def _language_of(path: Path, root: Path, known: Collection[str], asked: Sequence
     for part in reversed(parts):
         words = re.split(r"[^A-Za-z0-9]+", part)
         tails = {"-".join(words[start:end]) for start in range(len(words)) for end in range(start + 1, start + 3)}
-        named = [code for code in known if code in tails or code.replace("_", "-") in tails]
+        named = [code for code in known if code.replace("_", "-") in tails]
         if len(named) > 1:
             raise DataError(f"{path}: its name contains {' and '.join(named)}; wanted one language in it")
         if named:

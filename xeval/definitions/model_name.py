@@ -163,9 +163,7 @@ def _of_address(text: str) -> str | None:
     if not parts or parts[0] in _OTHER_PAGES:
         other = _OTHER_PAGES[parts[0]] if parts else "no model"
         raise ModelError(f"model {text}: wanted a model's address, got that of {other}; give organisation/name")
-    end = next(
-        (place for place in (1, 2) if parts[place : place + 1] and parts[place] in _VIEWS and parts[place + 1 :]), 2
-    )
+    end = 1 if len(parts) > 2 and parts[1] in _VIEWS else 2
     name, view, below = "/".join(parts[:end]), parts[end : end + 1], parts[end + 1 :]
     if not below or view[0] not in _VIEWS:
         return name

@@ -161,8 +161,7 @@ class BitextMining(OfVectors):
             return rows
         english = {(part, id_): row for row, (part, side, id_, _) in enumerate(rows.gold) if side == "english"}
         own = [[english[part, partner] for partner in partners] for part, _, _, partners in rows.gold]
-        brought = {row for partners in own for row in partners}
-        units = [[row, *partners] for row, partners in enumerate(own) if row not in brought]
+        units = _together(own)
         numbers = np.repeat(np.arange(len(units)), [len(unit) for unit in units])
         drawn = rows.take(np.unique(np.concatenate(units)[evenly_spread(numbers, n, seed)]))
         there = {(part, id_) for part, _, id_, _ in drawn.gold}
@@ -342,6 +341,27 @@ def _two_fields(path: str, files: Mapping[str, str], fields: str) -> list[tuple[
             raise DataError(f"{path}: line {number} is {line[:80]!r}; wanted {fields}, with a tab between them")
         pairs.append((first, second))
     return pairs
+
+
+def _together(partners_of: Sequence[Sequence[int]]) -> list[list[int]]:
+    """Return the rows that are drawn together: a sentence and its translations. Each row is in one unit.
+
+    Sentences that share a translation are in one unit too.
+    """
+    brought = {row for partners in partners_of for row in partners}
+    units: list[list[int]] = []
+    unit_of: dict[int, list[int]] = {}
+    for row, partners in enumerate(partners_of):
+        if row in brought:
+            continue
+        unit = next((unit_of[partner] for partner in partners if partner in unit_of), None)
+        if unit is None:
+            units.append(unit := [])
+        for each in (row, *partners):
+            if each not in unit_of:
+                unit_of[each] = unit
+                unit.append(each)
+    return units
 
 
 def tested_part(parts: Iterable[str]) -> str:

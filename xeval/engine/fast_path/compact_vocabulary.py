@@ -60,9 +60,8 @@ class CompactVocabulary:
     def resume_decay(self, factors: list[float]) -> None:
         """Bring unused rows from their initial values to the state that `decay_so_far` described."""
         *self._applied, self._unused_factor = factors
-        if self._compact is not self._whole:
-            for factor in self._applied:
-                self._whole.weight.mul_(factor)
+        for factor in self._applied:  # none if nothing is cut
+            self._whole.weight.mul_(factor)
 
     @contextmanager
     def expanded(self) -> Iterator[None]:
