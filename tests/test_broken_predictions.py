@@ -60,7 +60,7 @@ BROKEN = {
     "numbers with a decimal point": ("xnli", "de.tsv", NUMBERED.replace("\n3\t", "\n3.0\t"), "row number '3.0'"),
     "an empty cell": ("xnli", "de.tsv", NUMBERED.replace("3\tneutral", "3\t"), "prediction 4 is ''"),
     "not a number": ("xnli", "de.tsv", NUMBERED.replace("3\tneutral", "3\tnan"), "prediction 4 is 'nan'"),
-    "semicolons": ("xnli", "de.csv", NUMBERED.replace("\t", ";"), "no column 'prediction' in its first line"),
+    "vertical bars": ("xnli", "de.csv", NUMBERED.replace("\t", "|"), "no column 'prediction' in its first line"),
     "a quotation mark left open": (
         "xnli", "de.tsv", NUMBERED.replace("3\tneutral", '3\t"neutral'), "prediction 4 is '\"neutral'",
     ),

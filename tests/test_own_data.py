@@ -378,3 +378,22 @@ def test_label_of_400_digits_is_refused(mini, tmp_path):
     (data / "es" / "test.jsonl").write_text(row * tiny.COUNTS["test"])
     with pytest.raises(DataError, match="rows have label 1000"):
         mini.load(folder=data)
+
+
+@pytest.mark.parametrize("delimiter", [";", ",", "\t"])
+@pytest.mark.parametrize("suffix", [".csv", ".tsv"])
+def test_delimiter_is_taken_from_the_first_line(mini, tmp_path, suffix, delimiter):
+    rows = changed(ES, lambda place, text: f'{text}, "sí"; y\tmás' if place in (2, 5) else text)
+    write(tmp_path, "es", "\ufeff" + separated(rows, delimiter=delimiter), suffix)
+    read = mini.load("es", folder=tmp_path)
+    assert list(zip(*read.texts.values(), (LABELS[label] for label in read.gold), strict=True)) == rows
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".jsonl", ".parquet"])
+@pytest.mark.parametrize(("column", "other"), [("label", "Label"), ("label", " label"), ("premise", "PREMISE")])
+def test_columns_spelt_otherwise_are_named(mini, tmp_path, suffix, column, other):
+    table = frame(ES).rename(columns={column: other})
+    written = {".csv": table.to_csv(index=False), ".jsonl": table.to_json(orient="records", lines=True)}
+    write(tmp_path, "es", written.get(suffix, table), suffix)
+    with pytest.raises(DataError, match=f"no column '{column}', but one that is called '{other}'; rename it"):
+        mini.load("es", folder=tmp_path)

@@ -5,6 +5,7 @@ import shutil
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -558,3 +559,61 @@ def test_model_of_any_name_is_found_by_it(world, name):
     scored(world, path, model="another")
     shutil.rmtree(runs[1].folder)
     assert find_run(name, world / "results").folder == runs[0].folder
+
+
+# ── files as people export them ──
+
+BACK = table("{}\tprediction", BACKWARDS, [SAID[row] for row in BACKWARDS])
+
+
+@pytest.mark.parametrize("name", ["Row", "ID", " index", "Language"])
+def test_names_of_rows_spelt_otherwise_are_refused(world, name):
+    with pytest.raises(DataError, match=f"but one that is called '{name}'; rename it to '{name.strip().lower()}'"):
+        scored(world, write(world / "es.tsv", BACK.format(name)))
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".parquet"])
+def test_shuffled_index_of_a_frame_is_not_ignored(world, suffix):
+    frame = pd.DataFrame({"prediction": SAID})
+    write_as = {".csv": pd.DataFrame.to_csv, ".parquet": pd.DataFrame.to_parquet}[suffix]
+    path = world / f"es{suffix}"
+    write_as(frame.sample(frac=1, random_state=1), path)
+    with pytest.raises(DataError, match="numbers the rows in another order than they have; call it 'row'"):
+        scored(world, path)
+    write_as(frame, path)
+    assert scored(world, path).record.scores["es"].value == 11 / 12
+
+
+def test_semicolons_may_separate_columns(world):
+    content = table("row\tprediction", BACKWARDS, [SAID[row] for row in BACKWARDS]).replace("\t", ";")
+    for suffix in ("csv", "txt"):
+        path = write(world / suffix / f"es.{suffix}", content)
+        assert scored(world, path, results=world / suffix / "results").record.scores["es"].value == 11 / 12
+
+
+def test_language_is_given_for_the_only_file_of_a_folder(world):
+    write(world / "given" / "predictions.txt", "\n".join(SAID))
+    assert list(scored(world, world / "given", languages=["es"]).record.scores) == ["es"]
+    write(world / "given" / "others.txt", "\n".join(SAID))
+    with pytest.raises(DataError, match=r"no language of the task; wanted one in it, as in test-en\.tsv"):
+        scored(world, world / "given", languages=["es"])
+
+
+@pytest.mark.parametrize("name", ["test-zh.tsv.gz", "test-zh.TSV", "zh/predictions.Txt"])
+def test_no_language_is_left_out_for_its_ending(world, name):
+    write(world / "given" / "test-es.tsv", "\n".join(SAID))
+    other = write(world / "given" / name, "\n".join(SAID))
+    with pytest.raises(DataError, match=f"{other.name}: would be left out for its ending"):
+        scored(world, world / "given")
+    assert list(scored(world, world / "given", languages=["es"]).record.scores) == ["es"]
+    if name.endswith(".gz"):
+        write(other.with_suffix(""), "\n".join(SAID))  # unpacked
+        assert list(scored(world, world / "given").record.scores) == ["es", "zh"]
+
+
+@pytest.mark.parametrize("save", [np.save, np.savez])
+def test_arrays_are_refused_with_what_to_write(world, save):
+    path = world / f"es.{'npy' if save is np.save else 'npz'}"
+    save(path, np.eye(3))
+    with pytest.raises(DataError, match="arrays of NumPy; write them as"):
+        scored(world, path)

@@ -33,9 +33,12 @@ LOGITS = ("logits", "scores")
 ID = ("id", "guid", "example_id", "pairID", "pair_id", "qid")
 NUMBER = ("row", "index", "idx")
 LANGUAGE = ("language", "lang")
-_COLUMNS = (*PREDICTION, *LOGITS, *ID, *NUMBER, *LANGUAGE)
+_UNNAMED = ("", "Unnamed: 0", "__index_level_0__")  # what pandas calls the index of a frame
+_ORDINARY = "label"  # may be anything's label; the other names are of predictions or of their rows
+_KNOWN = tuple(name for name in (*PREDICTION, *LOGITS, *ID, *NUMBER, *LANGUAGE) if name != _ORDINARY)
 
 SUFFIXES = (".parquet", ".csv", ".tsv", ".txt", ".jsonl", ".json")
+_PACKED = (".gz", ".zip", ".xz", ".bz2", ".zst")
 MOST_ROWS = 100_000_000
 
 
@@ -47,8 +50,9 @@ def read_given(path: Path, task: Task, languages: Sequence[str]) -> dict[str, Gi
     Raises DataError for missing predictions, and for files that cannot be read or whose language is in doubt.
     """
     by_language: dict[str, Given] = {}
-    for each in _files(path, task):
-        for language, given in _of_file(each, path, task, languages):
+    files = _files(path, task, languages)
+    for each in files:
+        for language, given in _of_file(each, path, task, languages, len(files) == 1):
             if language in by_language:
                 raise DataError(f"{given.where}: there are others for {language!r}: {by_language[language].where}")
             by_language[language] = given
@@ -83,16 +87,26 @@ def _rows_of_key(task: Task, language: str, key: Given, given: Given) -> Rows:
     return replace(rows, ids=key.ids)
 
 
-def _files(path: Path, task: Task) -> list[Path]:
+def _files(path: Path, task: Task, languages: Sequence[str]) -> list[Path]:
     if path.is_file():
         return [path]
     if not path.is_dir():
         raise DataError(f"{path}: wanted a file of predictions or a folder of them, found none")
     inside = next((folder for folder in _of_suite(path, task)), path)
     files = [each for each in visible(inside, "**/*") if each.suffix in SUFFIXES and each.is_file()]
+    if not languages and (other := next(_overlooked(inside, files), None)) is not None:
+        raise DataError(f"{other}: would be left out for its ending; unpack it, or write the ending in lower case")
     if not files:
         raise DataError(f"{inside}: wanted files of predictions ({', '.join(SUFFIXES)}), found none")
     return files
+
+
+def _overlooked(folder: Path, files: Sequence[Path]) -> Iterator[Path]:
+    """Yield the files that would be read if they were unpacked, or had the ending of their names in lower case."""
+    for each in visible(folder, "**/*"):
+        inner = each.with_suffix("") if each.suffix.lower() in _PACKED else each.with_suffix(each.suffix.lower())
+        if inner != each and inner.suffix in SUFFIXES and inner not in files:
+            yield each
 
 
 def _of_suite(path: Path, task: Task) -> Iterator[Path]:
@@ -102,7 +116,9 @@ def _of_suite(path: Path, task: Task) -> Iterator[Path]:
     return (folder for folder in sorted(path.iterdir()) if folder.is_dir() and folder.name in names)
 
 
-def _of_file(path: Path, root: Path, task: Task, languages: Sequence[str]) -> Iterator[tuple[str, Given]]:
+def _of_file(
+    path: Path, root: Path, task: Task, languages: Sequence[str], is_only: bool
+) -> Iterator[tuple[str, Given]]:
     columns = _named_columns(path)
     if columns is not None and (of_row := _first(columns, LANGUAGE)) is not None:
         _check_name(path, root, task, of_row)
@@ -113,7 +129,7 @@ def _of_file(path: Path, root: Path, task: Task, languages: Sequence[str]) -> It
             elif language not in task.languages:
                 raise DataError(f"{path}: language {one_line(repr(language))[:40]} is not one of task {task.name}'s")
         return
-    language = _language_of(path, root, task.languages, languages)
+    language = _language_of(path, root, task.languages, languages, is_only)
     if language is None:
         return
     if columns is not None:
@@ -142,8 +158,13 @@ def _where(path: Path, language: str) -> str:
     return f"{path}: predictions for {language!r}"
 
 
-def _language_of(path: Path, root: Path, known: Collection[str], asked: Sequence[str]) -> str | None:
-    """Return the language that the name of the file, or of its folder, gives; None for one that was not asked for."""
+def _language_of(
+    path: Path, root: Path, known: Collection[str], asked: Sequence[str], is_only: bool = False
+) -> str | None:
+    """Return the language that the name of the file, or of its folder, gives; None for one that was not asked for.
+
+    A file without a language in its name that `is_only` one has the only language that was asked for.
+    """
     parts = path.relative_to(root).parts if path != root else (path.name,)
     for part in reversed(parts):
         words = re.split(r"[^A-Za-z0-9]+", part)
@@ -153,9 +174,10 @@ def _language_of(path: Path, root: Path, known: Collection[str], asked: Sequence
             raise DataError(f"{path}: its name contains {' and '.join(named)}; wanted one language in it")
         if named:
             return named[0] if not asked or named[0] in asked else None
-    if path == root and len(asked) == 1:
+    if is_only and len(asked) == 1:
         return asked[0]
-    raise DataError(f"{path}: its name contains no language of the task; give the only one with --language")
+    advice = "give the only one with --language" if is_only else f"wanted one in it, as in test-{min(known)}.tsv"
+    raise DataError(f"{path}: its name contains no language of the task; {advice}")
 
 
 # ── the content of a file ──
@@ -164,7 +186,7 @@ def _language_of(path: Path, root: Path, known: Collection[str], asked: Sequence
 def _named_columns(path: Path) -> dict[str, list[Any]] | None:
     """Return the columns whose names are known; None for a file without named columns."""
     _check_is_text(path)
-    wanted = Wanted((), (), MOST_ROWS, _COLUMNS)
+    wanted = Wanted((), _KNOWN, MOST_ROWS, (_ORDINARY, *_UNNAMED))
     if path.suffix == ".parquet":
         columns = tables.read_parquet([path], wanted)
     elif path.suffix == ".jsonl":
@@ -175,7 +197,21 @@ def _named_columns(path: Path) -> dict[str, list[Any]] | None:
         return None
     if _first(columns.values, (*PREDICTION, *LOGITS)) is None:
         raise DataError(f"{path}: no column {PREDICTION[0]!r} or {LOGITS[0]!r}; wanted one of the two")
+    _check_index(path, columns.values)
     return {name: _with_names(columns, name) for name in columns.values}
+
+
+def _check_index(path: Path, columns: Mapping[str, list[Any]]) -> None:
+    """Raise DataError if nothing names the rows but the index of a frame, and that shows another order."""
+    index = _first(columns, _UNNAMED)
+    if index is None or _first(columns, (*ID, *NUMBER)) is not None:
+        return
+    numbers = [int(each) for each in index if is_whole_number(str(each))]
+    if numbers != sorted(numbers) and sorted(numbers) == list(range(len(index))):
+        raise DataError(
+            f"{path}: its first column has no name, but numbers the rows in another order than they have; call it"
+            f" {NUMBER[0]!r} if it counts the rows of the data, or else remove it"
+        )
 
 
 def _check_is_text(path: Path) -> None:
@@ -184,6 +220,8 @@ def _check_is_text(path: Path) -> None:
         return
     with path.open("rb") as file:
         start = file.read(6)
+    if start == _NUMPY or (path.suffix == ".npz" and start.startswith(_ZIP)):
+        raise DataError(f"{path}: arrays of NumPy; write them as .jsonl or .parquet, with a column {LOGITS[0]!r}")
     packed = next((name for mark, name in _COMPRESSED.items() if start.startswith(mark)), None)
     if packed is not None:
         raise DataError(f"{path}: compressed with {packed}; unpack it")
@@ -193,9 +231,10 @@ def _check_is_text(path: Path) -> None:
         raise DataError(f"{path}: line {before.count(chr(10)) + 1:,} has a zero byte{encoding}; save it as UTF-8")
 
 
+_NUMPY, _ZIP = b"\x93NUMPY", b"PK\x03\x04"
 _COMPRESSED = {
     b"\x1f\x8b": "gzip",
-    b"PK\x03\x04": "zip",
+    _ZIP: "zip",
     b"\xfd7zXZ": "xz",
     b"BZh": "bzip2",
     b"\x28\xb5\x2f\xfd": "zstd",
@@ -205,8 +244,8 @@ _COMPRESSED = {
 def _delimiter(path: Path) -> str | None:
     """Return the delimiter of a file whose first line names its columns; None if it does not."""
     first = tables.read_text(path).partition("\n")[0]
-    for delimiter in ("\t", ","):
-        names = [name.strip().strip('"') for name in first.split(delimiter)]
+    for delimiter in tables.DELIMITERS:
+        names = tables.names_in(first, delimiter)
         if set(names) & {*PREDICTION, *LOGITS} and (len(names) > 1 or path.suffix == ".csv" or names[0] != "label"):
             return delimiter
     if path.suffix == ".csv":

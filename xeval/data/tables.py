@@ -34,6 +34,7 @@ MAX_TEXT_BYTES = 100_000
 MAX_VALUES = 100_000_000  # in a column of lists
 SPARE_BYTES = 1_000_000_000  # memory that reading Parquet may take beyond what the file states
 _BYTES_PER_VALUE = 64
+DELIMITERS = ("\t", ",", ";")  # Excel writes semicolons where the comma is the decimal sign
 
 
 @dataclass(frozen=True)
@@ -55,9 +56,18 @@ class Wanted:
         return tuple(dict.fromkeys((*self.columns, *self.ids)))
 
     def refuse_lacking(self, path: Path, names: Sequence[str]) -> None:
-        lacking = [name for name in self.texts if name not in names]
-        if lacking:
+        """Raise DataError for a column that is not there, or whose name is spelt otherwise and would be overlooked."""
+        lacking = [name for name in self.columns if name not in names]
+        others = {_folded(name): name for name in names if name not in self.named}
+        if like := next((name for name in lacking if _folded(name) in others), None):
+            other = one_line(repr(others[_folded(like)]))[:80]
+            raise DataError(f"{path}: no column {like!r}, but one that is called {other}; rename it to {like!r}")
+        if lacking := [name for name in lacking if name in self.texts]:
             raise DataError(f"{path}: no column {lacking[0]!r}; it has {one_line(', '.join(names))[:200]}")
+
+
+def _folded(name: str) -> str:
+    return name.strip().casefold()
 
 
 @dataclass(frozen=True)
@@ -241,7 +251,7 @@ def table_of(rows: object) -> pa.Table:
 
 def read_delimited(path: Path, wanted: Wanted, delimiter: str | None = None) -> Columns:
     """Read a CSV or TSV file whose first line names its columns."""
-    lines = read_lines(path, delimiter or ("\t" if path.suffix == ".tsv" else ","), other_length)
+    lines = read_lines(path, delimiter or _delimiter(path, wanted), other_length)
     header = lines[0] if lines else []
     wanted.refuse_lacking(path, header)
     twice = next((name for name in wanted.named if header.count(name) > 1), None)
@@ -249,6 +259,18 @@ def read_delimited(path: Path, wanted: Wanted, delimiter: str | None = None) -> 
         raise DataError(f"{path}: column {twice!r} occurs {header.count(twice)} times; keep only one")
     places = {name: header.index(name) for name in wanted.named if name in header}
     return Columns({name: [line[place] for line in lines[1:]] for name, place in places.items()}, {})
+
+
+def _delimiter(path: Path, wanted: Wanted) -> str:
+    """Return what separates the columns: a tab or a comma by the file's suffix, unless the first line shows another."""
+    usual, first = "\t" if path.suffix == ".tsv" else ",", read_text(path).partition("\n")[0]
+    fitting = (each for each in (usual, *DELIMITERS) if {*wanted.texts} <= {*names_in(first, each)})
+    return next(fitting, usual)
+
+
+def names_in(first_line: str, delimiter: str) -> list[str]:
+    """Return the names of columns in the first line of a file, without spaces and quotation marks around them."""
+    return [name.strip().strip('"') for name in first_line.split(delimiter)]
 
 
 def read_headless(path: Path, wanted: Wanted) -> Columns:
