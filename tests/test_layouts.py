@@ -645,3 +645,11 @@ def test_americasnli_is_read_as_on_the_hub(tmp_path):
     source = open_source(task, tmp_path, ["aym"])
     assert len(load_rows(source, "aym", "test")) == 750
     assert len(load_rows(source, "en", "selection")) == 2490
+
+
+def test_one_file_for_all_languages_is_refused(own_layout):
+    task_file, _ = own_layout
+    text = task_file.read_text(encoding="utf-8").replace("nowhere/{language}.csv", "mine/tests/all.csv")
+    task_file.write_text(text, encoding="utf-8")
+    with pytest.raises(DefinitionError, match=r"files\.test: 'mine/tests/all\.csv' is the same for each language"):
+        get_task(str(task_file))

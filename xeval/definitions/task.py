@@ -39,7 +39,7 @@ class Files(Frozen):
     """Where the rows are in a copy as its authors distribute it: paths below --data, with `{language}` for the code.
 
     `*` and `?` match any characters, as in a shell. Several files that match one path are read in the order of their
-    names. Of several paths, the first that matches is used.
+    names. Of several paths, the first that matches is used. Test rows of several languages cannot share a path.
     """
 
     train: tuple[FilePattern, ...] = ()
@@ -161,6 +161,7 @@ class Task(Frozen):
         self._check_training(kind)
         for role in ("selection", "test"):
             self._check_count(role)
+        self._check_files()
         try:
             kind.measure(self.metric)
         except XevalError as error:
@@ -196,6 +197,14 @@ class Task(Frozen):
         lacking = [language for language in read if self.expected_rows.of(role, language) is None]
         if lacking:
             raise ValueError(f"expected_rows.{role}: no number for {lacking[0]!r}; add it, or {DEFAULT}")
+
+    def _check_files(self) -> None:
+        """Raise ValueError if one file would be read as the test rows of several languages."""
+        patterns = self.files.test if self.files and len(self.languages) > 1 else ()
+        if (same := next((pattern for pattern in patterns if "{language}" not in pattern), None)) is not None:
+            raise ValueError(
+                f"files.test: {same!r} is the same for each language; wanted a file for each, named by {{language}}"
+            )
 
     def tested_on(self, split: str | None) -> "Task":
         """Return the task with another split in place of its test split; for None, the task itself.
