@@ -138,3 +138,20 @@ def test_a_fine_tuned_checkpoint_can_be_fine_tuned_further(empty, checkpoint_of)
 def test_no_train_refuses_training_options(empty, checkpoint_of, options):
     with pytest.raises(DefinitionError, match=r"^[^\n]*leave out --[^\n]* or --no-train[^\n]*$"):
         empty.run(models=[str(checkpoint_of("bert", LABELS))], train=False, **options)
+
+
+def test_head_with_more_outputs_than_labels_is_named(empty, checkpoint_of, tmp_path):
+    folder = Path(shutil.copytree(checkpoint_of("bert", LABELS), tmp_path / "bert"))
+    settings = json.loads((folder / "config.json").read_text())
+    del settings["id2label"], settings["label2id"]
+    (folder / "config.json").write_text(json.dumps(settings))
+    said = r"its head has 3 outputs, but its config\.json gives it 2 labels; name each output in id2label, with entail"
+    with pytest.raises(ModelError, match=said):
+        empty.run(models=[str(folder)], train=False)
+    settings["id2label"] = dict(enumerate(LABELS))
+    (folder / "config.json").write_text(json.dumps(settings))
+    named = empty.run(models=[str(folder)], train=False)
+    whole = empty.run(models=[str(checkpoint_of("bert", LABELS))], train=False)
+    assert {language: score.totals for language, score in named.scores.items()} == {
+        language: score.totals for language, score in whole.scores.items()
+    }

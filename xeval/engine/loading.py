@@ -460,10 +460,28 @@ def load_fine_tuned(
             tensors = read_tensors(checkpoint.id, [folder / WEIGHTS], expected)
             model, report = _filled(_head(checkpoint, kind), folder, tensors, {})
     if report["missing_keys"] or report["mismatched_keys"]:
+        _refuse_unnamed_outputs(checkpoint, kind, model, report)
         raise ModelError(f"model {checkpoint.id}: it has no trained head for this task; xeval run trains one")
     if kind.labels:
         label_columns(checkpoint.id, model.config.id2label or {}, kind)
     return with_single_choices(model) if kind.head == _CHOICES else model
+
+
+def _refuse_unnamed_outputs(
+    checkpoint: Checkpoint, kind: Kind, model: transformers.PreTrainedModel, report: Mapping[str, Any]
+) -> None:
+    """Raise ModelError for a whole head with an output for each label of the task, of which config.json names others.
+
+    Without id2label, transformers assumes two labels.
+    """
+    sizes = {(shape[0], own[0]) for _, shape, own in report["mismatched_keys"]}
+    n_named = model.config.num_labels
+    if kind.labels and not report["missing_keys"] and sizes == {(len(kind.labels), n_named)}:
+        raise ModelError(
+            f"model {checkpoint.id}: its head has {len(kind.labels)} outputs, but its config.json gives it"
+            f" {n_named} labels; name each output in id2label, with {', '.join(kind.labels)} in the order that it was"
+            " trained with"
+        )
 
 
 def _labels_of_adapter(checkpoint: Checkpoint, kind: Kind) -> dict[str, Any]:
