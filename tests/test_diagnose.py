@@ -17,11 +17,11 @@ from tests.helpers.checkpoints import LABELS
 from tests.helpers.sample_record import run_record, score
 from xeval.checks.after.diagnose import diagnose, diagnose_run
 from xeval.checks.after.prediction_signatures import Predicted, drift_to_one_label, placeholder_labels
-from xeval.checks.after.record_signatures import no_better_than_one_label, too_few_steps
+from xeval.checks.after.record_signatures import labels_out_of_line, no_better_than_one_label, too_few_steps
 from xeval.definitions.reference import Reference, ReferenceRow
 from xeval.definitions.registry import get_reference, get_task
 from xeval.judging.health import collapse
-from xeval.results.records import Majority, RunRecord
+from xeval.results.records import Majority, RunRecord, SelectionPoint
 from xeval.results.store import StoredRun, load_record, save_record
 from xeval.runs.callbacks import Callback
 from xeval.runs.grid import run
@@ -406,3 +406,11 @@ def test_short_training_on_another_language_is_reported(tmp_path):
     found = too_few_steps(record)
     assert found is not None and "2 steps of 32 pairs cover 0.7 % of 9,000 training pairs once" in found.evidence
     assert "accuracy in de is" in found.evidence
+
+
+@pytest.mark.parametrize(("dev", "is_found"), [(0.45, False), (0.47, True)])
+def test_chance_between_two_splits_is_no_placeholder(dev, is_found):
+    """37.3 % of 150 test rows and 45 % of the development rows may come from the same model and good labels."""
+    training = run_record().training.model_copy(update={"selection_curve": [SelectionPoint(step=4, value=dev)]})
+    record = run_record(scores={"en": score(0.373, n_rows=150, ci95=(0.300, 0.453))}, training=training)
+    assert (labels_out_of_line(record) is not None) == is_found

@@ -286,3 +286,22 @@ def test_latex_prints_the_dots_between_outcomes():
 
 def test_frame_without_runs_has_its_columns():
     assert list(to_frame([]).columns) == list(to_frame([a_run(en=0.8)]).columns)
+
+
+def test_notes_on_runs_name_their_configuration():
+    """Even if no other configuration of the model and recipe has such a note."""
+
+    def frozen(run: StoredRun, **changes) -> StoredRun:
+        values = {"learning_rate": 5e-5, "adaptation": "frozen"}
+        recipe = RecipeRecord(name="hf-2019", values=values, overrides={"adaptation": "frozen"})
+        return StoredRun(Path("results/frozen"), run.record.model_copy(update={"recipe": recipe, **changes}))
+
+    full, name = a_run(en=0.80, es=0.70), f"{DISTILMBERT}, hf-2019, adaptation frozen, seed 1: "
+    [line] = [line for line in matrix.build([full, frozen(a_run(en=0.35))], "xnli", None).footer if "Collapsed" in line]
+    assert line.startswith(f"Collapsed: {name}")
+    broken = frozen(a_run(es=0.35), status="failed", failures={"en": Failure(reason="no", invocation=INVOCATION)})
+    built = matrix.build([full, broken], "xnli", None)
+    assert f"Failed: {name}no" in built.footer
+    assert f"{name}evaluation broke down" in [found.name for found in findings.of(built.runs, None, None)]
+    alone = matrix.build([broken], "xnli", None).footer
+    assert f"Failed: {DISTILMBERT} hf-2019 seed 1: no" in alone

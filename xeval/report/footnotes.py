@@ -8,7 +8,7 @@ from xeval.definitions.recipe import LORA_KEYS
 from xeval.definitions.reference import Reference
 from xeval.kinds.registry import unit_of
 from xeval.results.adaptations import in_words, settings_of
-from xeval.results.configurations import Configuration, sweep_of
+from xeval.results.configurations import Configuration, names_of_runs, sweep_of
 from xeval.results.records import Environment, ModelRecord, RunRecord, Score, TrialRecord
 from xeval.results.store import StoredRun
 from xeval.support.text import counted, metric_in_words, one_decimal
@@ -32,7 +32,7 @@ def of(groups: Mapping[Configuration, list[StoredRun]], reference: Reference | N
     lines += map(_produced_by, seeds)
     lines += budgets(groups)
     lines += filter(None, [_majorities(ours), *map(_against_float32, seeds)])
-    lines += [f"Failed: {record.name_of_run}: {record.failure}" for record in ours if record.failures]
+    lines += [f"Failed: {names_of_runs([record], groups)}: {record.failure}" for record in ours if record.failures]
     return lines
 
 

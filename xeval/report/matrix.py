@@ -15,7 +15,7 @@ from xeval.judging.health import collapse
 from xeval.judging.verdict import RowVerdict, Tolerance, judge, row_of, why_none, why_partial
 from xeval.report import footnotes
 from xeval.results.adaptations import in_words, settings_of
-from xeval.results.configurations import Configuration, by_configuration
+from xeval.results.configurations import Configuration, by_configuration, names_of_runs
 from xeval.results.records import ELSEWHERE, NO_TRAINING
 from xeval.results.store import StoredRun
 from xeval.support.errors import StoreError
@@ -216,7 +216,7 @@ def build(
     ]
     n_reference = len(first) if reference else 0
     shown = [run for group in groups.values() for run in group]
-    footer = footnotes.of(everything, reference) + [line for _, line in _collapsed(scored, shown)]
+    footer = footnotes.of(everything, reference) + [line for _, line in _collapsed(runs, shown)]
     if reference and reference.task == task and reference.metric != example.metric:
         published_metric, own_metric = metric_in_words(reference.metric), metric_in_words(example.metric)
         footer.append(f"No verdicts: the published numbers are {published_metric}, ours {own_metric}.")
@@ -331,8 +331,8 @@ def _span(numbers: set[int]) -> str:
 
 def _collapsed(runs: Sequence[StoredRun], shown: Sequence[StoredRun]) -> Iterator[tuple[StoredRun, str]]:
     """Yield each run whose training collapsed, with a footnote on why and on whether it is among those `shown`."""
-    for run in runs:
-        reason = collapse(run.record) if run.record.scores else None
-        if reason:
-            fate = "shown, since there is no other seed" if run in shown else "left out of the averages"
-            yield run, f"Collapsed: {run.record.name_of_run}: {reason}; {fate}."
+    reasons = [(run, reason) for run in runs if run.record.scores and (reason := collapse(run.record))]
+    among = {Configuration.of(run.record) for run in runs} if reasons else ()
+    for run, reason in reasons:
+        fate = "shown, since there is no other seed" if run in shown else "left out of the averages"
+        yield run, f"Collapsed: {names_of_runs([run.record], among)}: {reason}; {fate}."

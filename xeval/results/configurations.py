@@ -1,6 +1,7 @@
 """Configurations, which runs are seeds of: the class, the grouping of runs by it, and its name for people."""
 
 import json
+from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -11,7 +12,7 @@ from xeval.results.identity import ingredients_of, with_later_keys
 from xeval.results.records import RunRecord, SweepRecord
 from xeval.results.store import StoredRun
 from xeval.support.errors import StoreError
-from xeval.support.text import one_line
+from xeval.support.text import numbered, one_line
 
 
 @dataclass(frozen=True)
@@ -102,6 +103,23 @@ def by_configuration(runs: Iterable[StoredRun]) -> dict[Configuration, list[Stor
             )
         seeds[run.record.seed] = run
     return {configuration: [seeds[seed] for seed in sorted(seeds)] for configuration, seeds in groups.items()}
+
+
+def names_of_runs(records: Iterable[RunRecord], among: Collection[Configuration]) -> str:
+    """Name runs in a sentence, as `distilmbert hf-2019 seeds 1, 2`.
+
+    If other configurations `among` those shown have the same model and recipe, whatever else differs is added.
+    """
+    seeds: dict[Configuration, list[int]] = {}
+    for record in records:
+        seeds.setdefault(Configuration.of(record), []).extend([record.seed] if record.has_seed else [])
+    short = {own: f"{own.example.model.id} {own.example.recipe.name}" for own in {*among, *seeds}}
+    shared = Counter(short.values())
+    names = {own: short[own] if shared[short[own]] == 1 else f"{own.name(among)}," for own in seeds}
+    return "; ".join(
+        f"{names[own]} {numbered('seeds', numbers)}" if numbers else names[own].rstrip(",")
+        for own, numbers in seeds.items()
+    )
 
 
 def sweep_of(records: Iterable[RunRecord]) -> SweepRecord | None:
