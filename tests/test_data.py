@@ -245,3 +245,12 @@ def test_hash_detects_each_change(mini, tmp_path, change):
     }[change]
     changed = mini.load("es", "test", tiny.write_hub_layout(tmp_path, rows))
     assert changed.sha256() != mini.load("es", "test").sha256()
+
+
+def test_ids_name_rows_only_if_each_row_has_one(mini, hub_copy):
+    premises, hypotheses, labels = tiny.columns(tiny.mini_rows()["test", "es"])
+    columns = {"premise": premises, "hypothesis": hypotheses, "label": labels}
+    numbers = [f"row {number}" for number in range(len(labels))]
+    for ids, expected in ((numbers, numbers), ([*numbers[:-1], None], None), (["", *numbers[1:]], None)):
+        pq.write_table(pa.table(columns | {"id": ids}), hub_file(hub_copy))
+        assert mini.load("es", "test", hub_copy).ids == expected

@@ -295,6 +295,8 @@ def test_the_head_of_pretraining_is_left_out(tmp_path, model_type):
         "cls.seq_relationship.weight",
         "bert.embeddings.position_ids",
         "embeddings.position_ids",
+        "bert.embeddings.token_type_ids",
+        "bert.encoder.layer.0.attention.rotary_emb.inv_freq",
         "lm_predictions.lm_head.dense.weight",
         "mask_predictions.classifier.bias",
         "qa_outputs.weight",

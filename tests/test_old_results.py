@@ -18,7 +18,8 @@ from xeval.judging.comparison.named_runs import find_runs, names_of
 from xeval.judging.equivalence import UNSETTLED
 from xeval.report import frame
 from xeval.results.configurations import by_configuration
-from xeval.results.records import RunRecord
+from xeval.results.old_records import read_record
+from xeval.results.records import Float32Check, RunRecord
 from xeval.results.store import StoredRun, load_run, load_runs
 
 MEANS = ("mean_of_reference_languages", "mean_of_all_languages", "gap_points")  # over the languages that are shown
@@ -316,3 +317,27 @@ def test_old_and_new_runs_are_named_by_what_differs(tmp_path):
     assert names_of([old], [new]) == ("mini-distilmbert", "mini-mbert")
     words = f"{FIXTURES / 'gate'}:adaptation=full,adam_beta1=0.9"
     assert {run.record.seed for run in find_runs(words, tmp_path)} == {1, 2}
+
+
+@pytest.mark.parametrize(
+    ("failure", "phase"),
+    [("sw: no finite logits in 3 rows", "evaluate/sw"), ("no space is left: free some", "train"), ("killed", "train")],
+)
+def test_old_failure_names_what_failed(failure, phase):
+    [folder, *_] = sorted((FIXTURES / "results" / "xnli-mini" / "mini-mbert").iterdir())
+    old = json.loads((folder / "record.json").read_text())
+    sound = load_run(folder).record
+    del old["content_sha256"]
+    checks = {"en": {"n_examples": 90, "n_flips": 1, "max_logit_difference": 0.5}}
+    changed = old | {"status": "failed", "failure": failure, "float32_checks": checks}
+    found = read_record(json.dumps(changed).encode(), folder)
+    assert {phase: each.reason for phase, each in found.failures.items()} == {phase: failure}
+    assert (found.status, found.scores, found.timing) == ("incomplete", sound.scores, sound.timing)
+    assert found.float32_checks == {"en": Float32Check(n_rows=90, n_flips=1, max_logit_difference=0.5)}
+    assert {timing.invocation for timing in found.timing.values()} == {
+        timing["invocation"] for timing in old["timing"].values()
+    }
+    nothing = read_record(json.dumps(changed | {"scores": {}, "timing": {}}).encode(), folder)
+    assert (nothing.status, list(nothing.failures)) == ("failed", [phase])
+    [invocation] = nothing.invocations
+    assert nothing.failures[phase].invocation == invocation

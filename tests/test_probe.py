@@ -9,6 +9,7 @@ import math
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from scipy.stats import spearmanr
 from transformers import AutoModelForMaskedLM
 
@@ -364,3 +365,22 @@ def test_p_of_many_languages_is_the_same_each_time():
 @pytest.mark.parametrize(("is_parallel", "best"), [(True, "bits_per_sentence"), (False, "bits_per_character")])
 def test_sentences_are_compared_only_if_parallel(is_parallel, best):
     assert measure_of(is_parallel) == best
+
+
+def test_debertas_positions_for_pretraining_are_ignored(tmp_path):
+    """Its checkpoints have them for a decoder of masks, although its embeddings take none."""
+    make_masked_lm(tmp_path, "deberta-v2")
+    expected = load_masked_lm(find_checkpoint(str(tmp_path))).state_dict()
+    path = tmp_path / "model.safetensors"
+    positions = {"deberta.embeddings.position_embeddings.weight": torch.ones(96, 16)}
+    save_file(load_file(path) | positions, path, {"format": "pt"})
+    found = load_masked_lm(find_checkpoint(str(tmp_path))).state_dict()
+    assert all(torch.equal(found[name], tensor) for name, tensor in expected.items())
+
+
+def test_pieces_are_counted_without_special_ones():
+    tokenizer = tiny_tokenizer("bert")
+    pieces = pieces_of(tokenizer, SENTENCES, spaces_between_words=True)
+    alone = [len(tokenizer(text, add_special_tokens=False)["input_ids"]) for text in SENTENCES]
+    assert pieces.n_text_pieces.tolist() == alone
+    assert pieces.take(np.array([2, 0])).n_text_pieces.tolist() == [alone[2], alone[0]]

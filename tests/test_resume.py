@@ -1,5 +1,6 @@
 """An interrupted training run resumes to the same weights, to the bit; batches too large for memory are split."""
 
+import json
 import os
 import signal
 from pathlib import Path
@@ -7,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 
 import xeval.engine.steps
 from tests.helpers.checkpoints import KIND, labelled_pairs, make_pairs, tiny_model, tiny_tokenizer, without_dropout
@@ -18,6 +20,7 @@ from xeval.engine.snapshots import KEPT, Snapshot, Snapshots
 from xeval.engine.training import fine_tune
 from xeval.support import termination
 from xeval.support.errors import TrainingError
+from xeval.support.sealed import sealing
 
 CPU = Compute(torch.device("cpu"), torch.float32)
 PAIRS = encode(KIND, tiny_tokenizer("bert"), labelled_pairs("en", make_pairs("en", 22), "train"), 48)
@@ -284,3 +287,17 @@ def test_optimizer_without_memory_fails_in_one_line(monkeypatch):
     monkeypatch.setattr("torch.optim.AdamW.step", step)
     with pytest.raises(TrainingError, match=r"^out of memory at step 1, for the optimizer's two moments [^\n]+$"):
         train(None)
+
+
+@pytest.mark.parametrize("other", [{"format": 1}, {"computed_by": {"xeval": "0.0.1"}}], ids=["format", "libraries"])
+def test_checkpoint_of_another_version_is_not_resumed(tmp_path, other):
+    said, snapshots = [], Snapshots(tmp_path)
+    for step in (1, 2):
+        snapshots.save(Snapshot(step, {"weight": torch.ones(2)}, {}))
+    newest = max(tmp_path.iterdir())
+    values = json.loads((newest / "values.json").read_text())
+    with sealing(newest) as partial:
+        (partial / "values.json").write_text(json.dumps(values | other))
+        save_file({"weight": torch.ones(2)}, partial / "tensors.safetensors")
+    assert Snapshots(tmp_path, said.append).newest().step == 1
+    assert len(said) == 1 and said[0].startswith(f"{newest}: this checkpoint is damaged or from another version of")
