@@ -30,6 +30,8 @@ NEW_WORDS = {  # verdicts name limits too, as the rows of the matrix always did
 }
 REWORDED = {  # what 0.1.0 worded differently
     r" pairs show (?=[0-9.]+ % of )": " pairs cover ",
+    r"(?<=mini-distilmbert) mini (?=seed 4: too)": ", mini, learning_rate 1.0, max_grad_norm 1e+30, max train 600, ",
+    r"(?<=mini-mbert) mini (?=seed 1: too)": ", mini, epochs 2.0, max train 600, max eval 90, ",
     "The interval is about drawing other test pairs": "The interval covers the draw of test pairs",
     ", not about training again": ", not retraining",
     "no drop beyond both chance": "no drop exceeds both chance",
