@@ -351,3 +351,16 @@ def test_help_names_what_an_option_takes_and_not_its_type(command):
     assert len(of_options) > 150
     assert [line for line in of_options if re.search(r"<(list|str|path|bool|int|float)\b", line)] == []
     assert [line for line in helps if "Usage:" in line and re.search(r"\.\.\.[\]}]", line)] == []
+
+
+def test_a_damaged_record_hides_no_other_run(command, tmp_path):
+    labels = np.arange(6) % 3
+    folders = [write_run(tmp_path, {"en": labels}, labels, np.arange(6), seed=seed) for seed in (1, 2, 3)]
+    record = folders[1].folder / "record.json"
+    record.write_bytes(record.read_bytes().replace(b"complete", b"finished"))
+    code, out, err = command("list", "runs", "--results", tmp_path)
+    listed = {line.split()[-1]: line for line in out.splitlines()[1:]}
+    assert code == 2 and err.count("\n") == 1 and f"{record}: damaged or edited" in err
+    assert {name: "damaged" in line for name, line in listed.items()} == {
+        run.folder.name: run is folders[1] for run in folders
+    }

@@ -653,3 +653,17 @@ def test_one_file_for_all_languages_is_refused(own_layout):
     task_file.write_text(text, encoding="utf-8")
     with pytest.raises(DefinitionError, match=r"files\.test: 'mine/tests/all\.csv' is the same for each language"):
         get_task(str(task_file))
+
+
+@pytest.mark.parametrize("column", ["language", "lang"])
+def test_rows_of_another_language_are_refused(copies, mini, tmp_path, column):
+    """One file with a column for the language, under each language's name, would be several times the same test."""
+    folder = Path(shutil.copytree(copies["hub"], tmp_path / "copy"))
+    path = next((folder / "es").glob("test*.parquet"))
+    frame = pd.read_parquet(path)
+    for own_names in (["es"], ["Spanish"], ["es-MX", "es-ES"]):
+        frame.assign(**{column: (own_names * len(frame))[: len(frame)]}).to_parquet(path)
+        assert len(mini.load("es", "test", folder=folder)) == len(frame)
+    frame.assign(**{column: ["es"] * (len(frame) - 1) + ["en"]}).to_parquet(path)
+    with pytest.raises(DataError, match=rf"row {len(frame)} has 'en' in column '{column}'; wanted one language"):
+        mini.load("es", "test", folder=folder)

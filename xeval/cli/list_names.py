@@ -18,7 +18,7 @@ from xeval.judging.ledger import suspicions
 from xeval.report.whole_words import print_whole
 from xeval.results.configurations import Configuration
 from xeval.results.records import RunRecord
-from xeval.results.store import load_runs
+from xeval.results.store import StoredRun, load_runs, readable_runs
 from xeval.support.text import counted, metric_in_words, one_decimal, one_line
 
 LISTED = 15  # languages of a task
@@ -51,6 +51,8 @@ def list_names(
     """List tasks by kind, suites, model aliases, published tables, recipes, or the runs of a results folder."""
     if lint:
         return _lint(what)
+    if what is What.runs:
+        return _list_runs(results)
     listings: dict[What, Callable[[], Listing]] = {
         What.tasks: lambda: _tasks(tasks_dir or []),
         What.suites: _suites,
@@ -58,13 +60,14 @@ def list_names(
         What.references: _references,
         What.tables: _references,
         What.recipes: _recipes,
-        What.runs: lambda: _runs(results),
     }
     if what is None:
-        return _count(listings)
-    header, rows = listings[what]()
-    if what is What.runs and not rows:
-        return say(f"No runs in {results}. Make one with: xeval run xnli-mini --model mini-mbert")
+        return _count(listings, results)
+    _print(listings[what]())
+
+
+def _print(listing: Listing) -> None:
+    header, rows = listing
     table = Table(show_edge=False, box=None, pad_edge=False)
     for name in header:
         table.add_column(name, overflow="fold")
@@ -73,12 +76,12 @@ def list_names(
     print_whole(table, screen())
 
 
-def _count(listings: Mapping[What, Callable[[], Listing]]) -> None:
+def _count(listings: Mapping[What, Callable[[], Listing]], results: Path) -> None:
     """Print a line for each thing that can be listed, with how many there are."""
-    for what, listing in listings.items():
+    counts = {what: len({row[0] for row in listing()[1]}) for what, listing in listings.items()}  # a row for each part
+    counts[What.runs] = len(load_runs(results))
+    for what, n in counts.items():
         if what is not What.tables:
-            rows = listing()[1]
-            n = len(rows) if what is What.runs else len({row[0] for row in rows})  # others have a line for each part
             print(f"xeval list {what.value:10}  {n:3}")
 
 
@@ -184,18 +187,27 @@ def _mean(record: RunRecord) -> str:
     return one_decimal(100 * sum(values) / len(values)) if values else "–"
 
 
-def _runs(results: Path) -> Listing:
-    rows = [
-        (
-            record.task,
-            record.model.id,
-            Configuration.of(record).in_words,
-            str(record.seed) if record.has_seed else "–",
-            record.status,
-            " ".join(record.scores),
-            _mean(record),
-            folder.name,
-        )
-        for folder, record in ((run.folder, run.record) for run in load_runs(results))
-    ]
-    return ("task", "model", "recipe", "seed", "status", "languages", "mean", "folder"), rows
+def _list_runs(results: Path) -> None:
+    """Print the runs. Raises StoreError, after printing all others, for a damaged one."""
+    runs, damaged = readable_runs(results)
+    if not runs and not damaged:
+        return say(f"No runs in {results}. Make one with: xeval run xnli-mini --model mini-mbert")
+    unreadable = [(*folder.parts[-3:-1], "–", "–", "damaged", "", "–", folder.name) for folder in damaged]
+    header = ("task", "model", "recipe", "seed", "status", "languages", "mean", "folder")
+    _print((header, [*map(_row, runs), *unreadable]))
+    if damaged:
+        raise next(iter(damaged.values()))
+
+
+def _row(run: StoredRun) -> tuple[str, ...]:
+    record = run.record
+    return (
+        record.task,
+        record.model.id,
+        Configuration.of(record).in_words,
+        str(record.seed) if record.has_seed else "–",
+        record.status,
+        " ".join(record.scores),
+        _mean(record),
+        run.folder.name,
+    )

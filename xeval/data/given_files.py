@@ -22,7 +22,7 @@ from xeval.data.tables import Columns, Wanted
 from xeval.definitions.registry import all_suites
 from xeval.definitions.task import Task
 from xeval.kinds.given import KEY, Given
-from xeval.kinds.rows import Rows, Table
+from xeval.kinds.rows import LANGUAGE, Rows, Table
 from xeval.support.errors import DataError
 from xeval.support.files import visible
 from xeval.support.json_text import parse_json
@@ -32,7 +32,6 @@ PREDICTION = ("prediction", "predictions", "predicted", "pred", "predicted_label
 LOGITS = ("logits", "scores")
 ID = ("id", "guid", "example_id", "pairID", "pair_id", "qid")
 NUMBER = ("row", "index", "idx")
-LANGUAGE = ("language", "lang")
 _UNNAMED = ("", "Unnamed: 0", "__index_level_0__")  # what pandas calls the index of a frame
 _ORDINARY = "label"  # may be anything's label; the other names are of predictions or of their rows
 _KNOWN = tuple(name for name in (*PREDICTION, *LOGITS, *ID, *NUMBER, *LANGUAGE) if name != _ORDINARY)

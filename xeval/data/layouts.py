@@ -16,7 +16,7 @@ from pathlib import Path
 from xeval.data import tables
 from xeval.data.tables import Columns, Wanted
 from xeval.definitions.task import DEV, Files, Task
-from xeval.kinds.rows import ID, Table
+from xeval.kinds.rows import ID, LANGUAGE, Table
 from xeval.support.errors import CopyError, DataError
 from xeval.support.files import visible
 
@@ -57,7 +57,7 @@ def recognise(folder: Path, task: Task) -> tuple[str, Reader]:
 def wanted_of(task: Task, language: str, role: Role) -> Wanted:
     kind, expected = task.of_kind, task.expected_rows.of(role, language)
     most_rows = 10 * (expected or task.expected_rows.train or MANY_ROWS)
-    return Wanted(kind.text_columns, kind.gold_columns, most_rows, (ID,))
+    return Wanted(kind.text_columns, kind.gold_columns, most_rows, (ID, *LANGUAGE))
 
 
 def _table(task: Task, path: Path, language: str, role: Role, columns: Columns) -> Table:
@@ -79,7 +79,23 @@ def _read(task: Task, paths: list[Path], language: str, role: Role) -> Table:
         columns = tables.joined(paths, [tables.read_json_lines(path, wanted) for path in paths])
     else:
         columns = tables.joined(paths, [tables.read_delimited(path, wanted) for path in paths])
-    return _table(task, paths[0], language, role, columns)
+    table = _table(task, paths[0], language, role, columns)
+    _check_language(task, table)
+    return table
+
+
+def _check_language(task: Task, table: Table) -> None:
+    """Raise DataError if a column says that a row is in another of the task's languages.
+
+    Any other value may be the file's own name for the table's language, such as `German` or `de-AT`.
+    """
+    others = {*task.languages, task.training_language} - {table.language}
+    for name in LANGUAGE:
+        for number, value in enumerate(table.columns.get(name, ()), start=1):
+            if isinstance(value, str) and value in others:
+                raise DataError(
+                    f"{table.where}: row {number:,} has {value!r} in column {name!r}; wanted one language in a file"
+                )
 
 
 # ── a folder for each language ──

@@ -11,6 +11,7 @@ from xeval.support.errors import CopyError
 from xeval.support.text import is_unicode, one_line
 
 ID = "id"  # the column that names rows, in data that have one
+LANGUAGE = ("language", "lang")  # columns that name the language of a row, in files that have one
 MOST_SHOWN = 4  # maximum number of different faults in a message
 _GOLDEN_RATIO = (5**0.5 - 1) / 2
 

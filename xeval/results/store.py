@@ -202,9 +202,28 @@ def load_run(folder: Path) -> StoredRun | None:
 
 def load_runs(results: Path) -> list[StoredRun]:
     """Load every run under `results`, in the order of the folders' names. Raises StoreError for what is unreadable."""
-    folders = [path.parent for path in records_in(results) if path.name == RECORD]
+    runs, damaged = readable_runs(results)
+    if damaged:
+        raise next(iter(damaged.values()))
+    return runs
+
+
+def readable_runs(results: Path) -> tuple[list[StoredRun], dict[Path, StoreError]]:
+    """Load the runs under `results`, and return them with the folders of damaged records and what is wrong with them.
+
+    Raises StoreError for a folder that cannot be read.
+    """
+    runs: list[StoredRun] = []
+    damaged: dict[Path, StoreError] = {}
     with without_collection():
-        return [run for folder in folders if (run := load_run(folder)) is not None]
+        for folder in [path.parent for path in records_in(results) if path.name == RECORD]:
+            try:
+                run = load_run(folder)
+            except StoreError as error:
+                damaged[folder] = error
+            else:
+                runs += [run] if run is not None else []
+    return runs, damaged
 
 
 def records_in(results: Path) -> list[Path]:
