@@ -617,3 +617,25 @@ def test_arrays_are_refused_with_what_to_write(world, save):
     save(path, np.eye(3))
     with pytest.raises(DataError, match="arrays of NumPy; write them as"):
         scored(world, path)
+
+
+def write_frame(path: Path, frame: pd.DataFrame) -> None:
+    lines = {"csv": frame.to_csv(), "jsonl": frame.to_json(orient="records", lines=True)}
+    path.write_bytes(lines[path.suffix[1:]].encode() if path.suffix[1:] in lines else frame.to_parquet())
+
+
+@pytest.mark.parametrize("suffix", ["csv", "jsonl", "parquet"])
+def test_one_file_may_hold_predictions_and_right_answers(world, suffix):
+    frame, path = pd.DataFrame({"prediction": SAID, "label": GOLD, "confidence": 0.9}), world / f"es.{suffix}"
+    write_frame(path, frame)
+    run = scored(world, path, data=None, labels=path)
+    assert run.record.scores["es"].value == 11 / 12
+    assert [LABELS[number] for number in run.predictions("es")["label"].to_pylist()] == GOLD
+
+
+@pytest.mark.parametrize("suffix", ["csv", "jsonl", "parquet"])
+def test_labels_beside_a_column_like_predictions_are_not_scored(world, suffix):
+    frame, path = pd.DataFrame({"label": GOLD, "y_pred": SAID}), world / f"es.{suffix}"
+    write_frame(path, frame)
+    with pytest.raises(DataError, match=r"'label' would be read as predictions, but there is 'y_pred' as well"):
+        scored(world, path)

@@ -11,7 +11,7 @@ import json
 import re
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,13 +28,30 @@ from xeval.support.files import visible
 from xeval.support.json_text import parse_json
 from xeval.support.text import is_whole_number, one_line
 
-PREDICTION = ("prediction", "predictions", "predicted", "pred", "predicted_label", "prediction_text", "label")
+GOLD = "label"  # may also be what a file calls its predictions, if it has no other column of them
+PREDICTION = ("prediction", "predictions", "predicted", "pred", "predicted_label", "prediction_text", GOLD)
+RIGHT_ANSWER = (GOLD, *PREDICTION[:-1])  # a file of right answers has the form of one of predictions
 LOGITS = ("logits", "scores")
 ID = ("id", "guid", "example_id", "pairID", "pair_id", "qid")
 NUMBER = ("row", "index", "idx")
 _UNNAMED = ("", "Unnamed: 0", "__index_level_0__")  # what pandas calls the index of a frame
-_ORDINARY = "label"  # may be anything's label; the other names are of predictions or of their rows
-_KNOWN = tuple(name for name in (*PREDICTION, *LOGITS, *ID, *NUMBER, *LANGUAGE) if name != _ORDINARY)
+_KNOWN = tuple(name for name in (*PREDICTION, *LOGITS, *ID, *NUMBER, *LANGUAGE) if name != GOLD)
+
+
+@dataclass(frozen=True)
+class _OfPredictions(Wanted):
+    """The columns to read from a file of predictions."""
+
+    def refuse_lacking(self, path: Path, names: Sequence[str]) -> None:
+        """Also raise DataError if `label` would be read as predictions and is next to a column such as `y_pred`."""
+        super().refuse_lacking(path, names)
+        like = next((name for name in names if "pred" in name.casefold()), None)
+        if GOLD in names and like is not None and not {*PREDICTION[:-1]} & {*names}:
+            raise DataError(
+                f"{path}: column {GOLD!r} would be read as predictions, but there is {one_line(repr(like))[:80]} as"
+                f" well; rename the one with the predictions to {PREDICTION[0]!r}"
+            )
+
 
 SUFFIXES = (".parquet", ".csv", ".tsv", ".txt", ".jsonl", ".json")
 _PACKED = (".gz", ".zip", ".xz", ".bz2", ".zst")
@@ -48,10 +65,15 @@ def read_given(path: Path, task: Task, languages: Sequence[str]) -> dict[str, Gi
     taken to be in it.
     Raises DataError for missing predictions, and for files that cannot be read or whose language is in doubt.
     """
+    return _by_language(path, task, languages, PREDICTION)
+
+
+def _by_language(path: Path, task: Task, languages: Sequence[str], names: Sequence[str]) -> dict[str, Given]:
+    """Read what `read_given` describes from the first column that has one of these `names`."""
     by_language: dict[str, Given] = {}
     files = _files(path, task, languages)
     for each in files:
-        for language, given in _of_file(each, path, task, languages, len(files) == 1):
+        for language, given in _of_file(each, path, task, languages, names, len(files) == 1):
             if language in by_language:
                 raise DataError(f"{given.where}: there are others for {language!r}: {by_language[language].where}")
             by_language[language] = given
@@ -65,8 +87,11 @@ def read_given(path: Path, task: Task, languages: Sequence[str]) -> dict[str, Gi
 
 
 def read_key(path: Path, task: Task, given: Mapping[str, Given]) -> dict[str, Rows]:
-    """Read files that hold the right answers in the form of predictions, as rows without texts."""
-    keys = read_given(path, task, list(given))
+    """Read files that hold the right answers in the form of predictions, as rows without texts.
+
+    A file may hold both; the right answers are then in its column `label`.
+    """
+    keys = _by_language(path, task, list(given), RIGHT_ANSWER)
     return {
         language: _rows_of_key(task, language, key.in_own_order(), given[language]) for language, key in keys.items()
     }
@@ -116,15 +141,15 @@ def _of_suite(path: Path, task: Task) -> Iterator[Path]:
 
 
 def _of_file(
-    path: Path, root: Path, task: Task, languages: Sequence[str], is_only: bool
+    path: Path, root: Path, task: Task, languages: Sequence[str], names: Sequence[str], is_only: bool
 ) -> Iterator[tuple[str, Given]]:
-    columns = _named_columns(path)
+    columns = _named_columns(path, names)
     if columns is not None and (of_row := _first(columns, LANGUAGE)) is not None:
         _check_name(path, root, task, of_row)
         for language in dict.fromkeys(of_row):
             if language in (languages or task.languages):
                 places = [place for place, each in enumerate(of_row) if each == language]
-                yield str(language), _from_columns(columns, path, str(language)).take(places)
+                yield str(language), _from_columns(columns, path, str(language), names).take(places)
             elif language not in task.languages:
                 raise DataError(f"{path}: language {one_line(repr(language))[:40]} is not one of task {task.name}'s")
         return
@@ -132,7 +157,7 @@ def _of_file(
     if language is None:
         return
     if columns is not None:
-        yield language, _from_columns(columns, path, language)
+        yield language, _from_columns(columns, path, language, names)
     elif path.suffix == ".json":
         yield language, _from_json(path, task, language)
     else:
@@ -182,10 +207,14 @@ def _language_of(
 # ── the content of a file ──
 
 
-def _named_columns(path: Path) -> dict[str, list[Any]] | None:
-    """Return the columns whose names are known; None for a file without named columns."""
+def _named_columns(path: Path, names: Sequence[str]) -> dict[str, list[Any]] | None:
+    """Return the columns whose names are known; None for a file without named columns.
+
+    Raises DataError if no column has one of `names`, which answers go by.
+    """
     _check_is_text(path)
-    wanted = Wanted((), _KNOWN, MOST_ROWS, (_ORDINARY, *_UNNAMED))
+    of_file = Wanted if names[0] == GOLD else _OfPredictions
+    wanted = of_file((), _KNOWN, MOST_ROWS, (GOLD, *_UNNAMED))
     if path.suffix == ".parquet":
         columns = tables.read_parquet([path], wanted)
     elif path.suffix == ".jsonl":
@@ -194,8 +223,8 @@ def _named_columns(path: Path) -> dict[str, list[Any]] | None:
         columns = tables.read_delimited(path, wanted, delimiter)
     else:
         return None
-    if _first(columns.values, (*PREDICTION, *LOGITS)) is None:
-        raise DataError(f"{path}: no column {PREDICTION[0]!r} or {LOGITS[0]!r}; wanted one of the two")
+    if _first(columns.values, (*names, *LOGITS)) is None:
+        raise DataError(f"{path}: no column {names[0]!r} or {LOGITS[0]!r}; wanted one of the two")
     _check_index(path, columns.values)
     return {name: _with_names(columns, name) for name in columns.values}
 
@@ -264,18 +293,18 @@ def _first(columns: Mapping[str, list[Any]], names: Sequence[str]) -> list[Any] 
     return next((columns[name] for name in names if name in columns), None)
 
 
-def _from_columns(columns: Mapping[str, list[Any]], path: Path, language: str) -> Given:
+def _from_columns(columns: Mapping[str, list[Any]], path: Path, language: str, names: Sequence[str]) -> Given:
     where = _where(path, language)
-    ids, numbers, logits = (_first(columns, names) for names in (ID, NUMBER, LOGITS))
-    for names in (ID, NUMBER):
-        own = [name for name in names if name in columns]
+    ids, numbers, logits = (_first(columns, known) for known in (ID, NUMBER, LOGITS))
+    for known in (ID, NUMBER):
+        own = [name for name in known if name in columns]
         if differing := [name for name in own if columns[name] != columns[own[0]]]:
             raise DataError(
                 f"{where}: columns {own[0]} and {differing[0]} differ; leave out the one that does not name the rows"
             )
     if ids is not None and any(each in (None, "") for each in ids):
         raise DataError(f"{where}: a row has no id; wanted one for each, or no ids at all")
-    column = next((name for name in PREDICTION if name in columns), PREDICTION[0])
+    column = next((name for name in names if name in columns), names[0])
     return Given(
         where,
         columns.get(column, []),
