@@ -23,7 +23,11 @@ def export(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="New or empty folder to write to.")],
     output_format: Annotated[
         ExportFormat,
-        typer.Option("--format", help="Weights for transformers, or scores of all seeds for Every Eval Ever."),
+        typer.Option(
+            "--format",
+            metavar="FORMAT",
+            help="transformers for weights, or every-eval-ever for the scores of all seeds.",
+        ),
     ] = ExportFormat.transformers,
     organisation: Annotated[
         str | None,

@@ -45,7 +45,9 @@ def probe(
     seed: Annotated[int, typer.Option("--seed", min=0, metavar="SEED", help="Seed of that draw.")] = 0,
     data: Data = None,
     results: Results = Path("results"),
-    output_format: Annotated[Format, typer.Option("--format", help="Output format.")] = Format.terminal,
+    output_format: Annotated[
+        Format, typer.Option("--format", metavar="FORMAT", help=f"{', '.join(Format)}.")
+    ] = Format.terminal,
     device: Device = "auto",
     dtype: Dtype = "auto",
     tasks_dir: TasksDirs = None,

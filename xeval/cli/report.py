@@ -35,7 +35,12 @@ def report(
     ] = None,
     reference: ReferenceName = None,
     format: Annotated[
-        Format | None, typer.Option("--format", help="Default: by the extension of --output, or Markdown without it.")
+        Format | None,
+        typer.Option(
+            "--format",
+            metavar="FORMAT",
+            help=f"{', '.join(Format)}. Default: by the extension of --output, or markdown without it.",
+        ),
     ] = None,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", metavar="FILE", help="File to write; default: standard output.")
