@@ -17,7 +17,12 @@ from tests.helpers.checkpoints import LABELS
 from tests.helpers.sample_record import run_record, score
 from xeval.checks.after.diagnose import diagnose, diagnose_run
 from xeval.checks.after.prediction_signatures import Predicted, drift_to_one_label, placeholder_labels
-from xeval.checks.after.record_signatures import labels_out_of_line, no_better_than_one_label, too_few_steps
+from xeval.checks.after.record_signatures import (
+    labels_out_of_line,
+    no_better_than_one_label,
+    other_selection,
+    too_few_steps,
+)
 from xeval.definitions.reference import Reference, ReferenceRow
 from xeval.definitions.registry import get_reference, get_task
 from xeval.judging.health import collapse
@@ -414,3 +419,12 @@ def test_chance_between_two_splits_is_no_placeholder(dev, is_found):
     training = run_record().training.model_copy(update={"selection_curve": [SelectionPoint(step=4, value=dev)]})
     record = run_record(scores={"en": score(0.373, n_rows=150, ci95=(0.300, 0.453))}, training=training)
     assert (labels_out_of_line(record) is not None) == is_found
+
+
+@pytest.mark.parametrize("table", ["xlm-readme", "minilm-xnli"])
+def test_rows_selected_on_target_languages_say_so(table):
+    """XLM's README: the best of a sweep for each language. MiniLM's: one checkpoint on all development sets."""
+    for row in get_reference(table).rows:
+        ours = {language: score(cell / 100 - 0.015) for language, cell in row.cells.items()}
+        found = other_selection(run_record(scores=ours), row)
+        assert found is not None and row.selection in found.evidence

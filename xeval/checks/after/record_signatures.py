@@ -148,7 +148,7 @@ def other_selection(record: RunRecord, published: ReferenceRow | None) -> Findin
     """Look for a published row a little above ours whose checkpoints were chosen on target languages' development
     data."""
     difference = _mean_difference(record, published)
-    if published is None or difference is None or not _sees_targets(published.selection):
+    if published is None or difference is None or not _sees_targets(published):
         return None
     least, most = SELECTION_COSTS
     if not -most <= difference <= -least:
@@ -185,8 +185,9 @@ def low_everywhere(record: RunRecord, published: ReferenceRow | None, hints: Seq
     return warning("low everywhere", f"points above or below {published.name}: {by_language(points, '{:+.1f}')}", fix)
 
 
-def _sees_targets(selection: str) -> bool:
-    return any(words in selection for words in ("all languages", "per language", "that language", "target"))
+def _sees_targets(published: ReferenceRow) -> bool:
+    of_targets = ("all languages", "per language", "that language", "target")
+    return any(words in told for words in of_targets for told in (published.protocol, published.selection))
 
 
 def _mean_difference(record: RunRecord, published: ReferenceRow | None) -> float | None:
