@@ -332,3 +332,11 @@ def test_the_mdeberta_card_has_its_cells():
 def test_the_transformers_readme_has_its_one_cell():
     [row] = get_reference("transformers-readme").rows
     assert (row.model, row.cells) == ("google-bert/bert-base-multilingual-cased", {"de": 70.94})
+
+
+@pytest.mark.parametrize("name", sorted(all_tasks()))
+def test_tasks_with_published_tables_name_one(name):
+    """Without a default, a run stands beside nothing unless the user knows what the table is called."""
+    task = get_task(name)
+    tables = {table.name for table in all_references().values() if (table.task, table.metric) == (name, task.metric)}
+    assert task.default_reference in tables or not tables

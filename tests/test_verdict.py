@@ -500,3 +500,9 @@ def test_tagging_assumes_the_spread_that_wikiann_shows():
     given = [spread_of_mean(assumed, [Spread(sd, 4) for sd in spreads[model].values()]).sd ** 2 for model in means]
     shown = [statistics.variance(of_model) for of_model in means.values()]
     assert statistics.mean(given) == pytest.approx(statistics.mean(shown), rel=0.1)
+
+
+def test_without_a_table_the_reason_is_that_none_was_named():
+    """There may be tables of the task, as of UDPOS, whose published numbers are of another metric than its own."""
+    reason = "no published table to compare it with was named; --reference names one"
+    assert why_none(run_record(task="udpos", metric="udpos_f1"), None) == reason

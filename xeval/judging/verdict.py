@@ -165,7 +165,7 @@ def why_partial(record: RunRecord, task: Task | None) -> str | None:
 def why_none(record: RunRecord, reference: Reference | None) -> str:
     """Return why `judge` gives no verdict on the configuration of `record`, in words, or "" if it gives one."""
     if reference is None:
-        return "there is no published table to compare it with"
+        return "no published table to compare it with was named; --reference names one"
     if reference.task != record.task:
         return f"the published table is for task {reference.task}"
     if reference.metric != record.metric:
