@@ -378,7 +378,7 @@ def test_rule_names_metrics_as_the_notes_do(ran, world):
     members = [one.model_copy(update={"metrics": own}) for one, own in zip(suite.tasks, metrics, strict=True)]
     measured = suite.model_copy(update={"tasks": tuple(members)})
     rule = build(load_runs(world / "results"), measured, all_tasks([world / "tasks"]), []).footer[0]
-    assert "(untrained by udpos F1, absent by the mean of exact match and F1)" in rule
+    assert "(untrained by UDPOS F1, absent by the mean of exact match and F1)" in rule
 
 
 @pytest.mark.parametrize(

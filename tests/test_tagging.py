@@ -155,7 +155,7 @@ def mock_data(tmp_path_factory) -> Path:
 
 
 def mean_over_languages(folder: Path, task: str, kind: Tagging) -> np.ndarray:
-    """(7,) precision and recall by new and by old types, then span F1, udpos F1 and token accuracy, in percent."""
+    """(7,) precision and recall by new and by old types, then span F1, UDPOS F1 and token accuracy, in percent."""
     scores = []
     for path in sorted((folder / "labels" / task).glob("*.tsv")):
         tags = []

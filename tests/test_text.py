@@ -2,7 +2,7 @@
 
 import pytest
 
-from xeval.support.text import counted, numbered, one_decimal, printed_difference, signed
+from xeval.support.text import counted, metric_in_words, numbered, one_decimal, printed_difference, signed
 
 
 @pytest.mark.parametrize(
@@ -61,3 +61,8 @@ def test_difference_matches_the_printed_numbers():
 )
 def test_singular_is_of_the_noun_not_the_adjective(things, said):
     assert counted(1, things) == said
+
+
+def test_names_of_tasks_in_metrics_are_capitals():
+    names = ["udpos_f1", "mlqa_exact_match", "span_f1", "f1_in_words", "hits_at_1"]
+    assert [*map(metric_in_words, names)] == ["UDPOS F1", "MLQA exact match", "span F1", "F1 in words", "hits at 1"]

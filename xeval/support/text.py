@@ -41,8 +41,8 @@ def is_unicode(text: str) -> bool:
 
 
 def metric_in_words(name: str) -> str:
-    """Return a metric's name in words: "token accuracy", "span F1"."""
-    return re.sub(r"\bf1\b", "F1", name.replace("_", " "))
+    """Return a metric's name in words: "token accuracy", "span F1", "MLQA F1"."""
+    return re.sub(r"\b(f1|mlqa|udpos)\b", lambda match: match[0].upper(), name.replace("_", " "))
 
 
 def capitalised(text: str) -> str:
