@@ -188,6 +188,17 @@ PUBLISHED_RECIPES = {
         "max_length": 128,
         "selection": "last",
     },
+    # izhx/nlu-evals, scripts/run_squad.sh and run_tydiqa.sh, then run_wikiann.sh and run_udpos.sh
+    "nlu-evals-answers": XTREME_QA | {"warmup_steps": None, "warmup_share": 0.0},
+    "nlu-evals-tags": {
+        "learning_rate": 2e-5,
+        "batch_size": 32,
+        "epochs": 10,
+        "max_length": 128,
+        "warmup_share": 0.0,
+        "weight_decay": 0.0,
+        "selection": "last",
+    },
     # dadelani/sib-200, code/xlmr_zero.sh: batches of 16 per GPU, accumulated over two steps
     "sib200-2024": {
         "learning_rate": 1e-5,

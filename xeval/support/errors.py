@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 
 _ALIKE = 0.5  # least share of letters in common for one word to be a likely misspelling of another
-_MOST_LISTED = 24
+_MOST_LISTED = 30  # more than there are recipes
 
 
 def nearest(name: str, known: Iterable[str]) -> str | None:
