@@ -332,3 +332,10 @@ def test_suite_footnote_names_mlqas_scoring_rules():
     """multilingual_t5/evaluation/metrics.py has MLQA's rules, engine/run_qa.py of nlu-evals SQuAD's for all."""
     metrics = {table.name: table.metrics["mlqa"] for table in suite_tables("xtreme")}
     assert metrics == {"mmbert-xtreme": ("f1",), "mt5-readme": ("mlqa_f1",)}
+
+
+@pytest.mark.parametrize("table", ["xlmv-wikiann", "xlmv-masakhaner"])
+def test_flairs_rows_name_its_best_model(table):
+    """The seeds' files name best-model.pt, and flair-fine-tuner.py has use_final_model_for_eval=False."""
+    rows = [row for row in get_reference(table).rows if row.n_seeds == 5]
+    assert {row.selection for row in rows} == {"best epoch on the English development set"} and len(rows) == 2
