@@ -93,3 +93,11 @@ def test_different_tasks_or_metrics_are_not_compared(change):
 def test_per_language_selection_is_reported():
     [found] = suspicions([table("swept", {"selection": "swept, and the best chosen for each language"})])
     assert found.startswith("swept: 'row' is the best of several for each language")
+
+
+def test_a_chosen_recipe_is_not_called_unpublished(command):
+    """Wu and Dredze 2019 publish a grid of recipes; the table's file chooses one of them."""
+    code, out, _ = command("cell", "xnli", "mbert", "de")
+    assert code == 0 and "recipe not published" not in out
+    assert "recipe wu-dredze-2019-frozen-6, chosen by the table's file; selection the best of the grid" in out
+    assert "recipe hf-2019; selection last checkpoint" in out

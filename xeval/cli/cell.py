@@ -65,4 +65,4 @@ def _recipe(row: ReferenceRow) -> list[str]:
     """Return the recipe in words; none for a row that cannot come from training in one language."""
     if row.recipe is None:
         return []
-    return [f"recipe {row.recipe}" if row.recipe_published else f"recipe not published, xeval takes {row.recipe}"]
+    return [f"recipe {row.recipe}" + ", chosen by the table's file" * (not row.recipe_published)]

@@ -26,9 +26,8 @@ def of(groups: Mapping[Configuration, list[StoredRun]], reference: Reference | N
             lines.append(f"There are no verdicts on published rows that are not zero-shot: {', '.join(others)}.")
         unpublished = sorted({row.recipe for row in reference.rows if row.recipe and not row.recipe_published})
         if unpublished:
-            lines.append(
-                f"The table's recipe is not published for every row; its file names {', '.join(unpublished)} instead."
-            )
+            chosen = ", ".join(unpublished)
+            lines.append(f"The source does not name every row's recipe; the table's file chooses {chosen}.")
     lines += map(_produced_by, seeds)
     lines += budgets(groups)
     lines += filter(None, [_majorities(ours), *map(_against_float32, seeds)])
