@@ -4,6 +4,7 @@ import json
 import shutil
 from pathlib import Path
 
+import datasets
 import numpy as np
 import pandas as pd
 import pyarrow as pa
@@ -14,6 +15,7 @@ from tests.conftest import SHARED
 from tests.helpers import tiny
 from tests.helpers.checkpoints import LABELS
 from xeval.checks.after.diagnose import diagnose_run
+from xeval.data.tables import table_of
 from xeval.definitions.reference import Reference
 from xeval.judging.verdict import judge
 from xeval.kinds.given import Given
@@ -639,3 +641,12 @@ def test_labels_beside_a_column_like_predictions_are_not_scored(world, suffix):
     write_frame(path, frame)
     with pytest.raises(DataError, match=r"'label' would be read as predictions, but there is 'y_pred' as well"):
         scored(world, path)
+
+
+def test_numbers_of_tags_mean_what_their_file_says(tmp_path):
+    right = write(tmp_path / "right" / "de.tsv", "Anna\tB-PER\nlacht\tO\n\nBonn\tB-LOC\n")
+    features = datasets.Features({"prediction": datasets.Sequence(datasets.ClassLabel(names=["B-LOC", "B-PER", "O"]))})
+    own = datasets.Dataset.from_dict({"prediction": [["B-PER", "O"], ["B-LOC"]]}, features=features)
+    pq.write_table(table_of(own), tmp_path / "de.parquet")
+    run = score_given("pan-x", tmp_path / "de.parquet", model="m", labels=right, results=tmp_path / "results")
+    assert run.record.scores["de"].totals["correct"] == 3

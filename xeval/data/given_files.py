@@ -286,7 +286,14 @@ def _with_names(columns: Columns, name: str) -> list[Any]:
     values, names = columns.values[name], columns.value_names.get(name)
     if names is None:
         return values
-    return [names[value] if isinstance(value, int) and 0 <= value < len(names) else value for value in values]
+    return [_named(value, names) for value in values]
+
+
+def _named(value: Any, names: Sequence[str]) -> Any:
+    """Return the name that a number stands for; for a list, as of a sentence's tags, those of its numbers."""
+    if isinstance(value, list):
+        return [_named(each, names) for each in value]
+    return names[value] if isinstance(value, int) and 0 <= value < len(names) else value
 
 
 def _first(columns: Mapping[str, list[Any]], names: Sequence[str]) -> list[Any] | None:
