@@ -254,3 +254,12 @@ def test_ids_name_rows_only_if_each_row_has_one(mini, hub_copy):
     for ids, expected in ((numbers, numbers), ([*numbers[:-1], None], None), (["", *numbers[1:]], None)):
         pq.write_table(pa.table(columns | {"id": ids}), hub_file(hub_copy))
         assert mini.load("es", "test", hub_copy).ids == expected
+
+
+def test_rows_drawn_to_test_have_their_own_hash(mini):
+    limits = Limits(max_train=6, max_eval=6, test_split="train")
+    corpus = Corpus(open_source(mini.task.tested_on("train"), mini.data, ["en"]), limits)
+    assert [corpus.sha256(rows) for rows in (corpus.train, corpus.test("en"))] == [
+        rows.sha256() for rows in (corpus.train, corpus.test("en"))
+    ]
+    assert corpus.train.sha256() != corpus.test("en").sha256()
