@@ -225,6 +225,8 @@ def test_only_test_rows_of_other_languages_are_copied(mini, checkpoint_of, tmp_p
         (lambda frame: {"es": frame.iloc[:3]}, "wanted 12, found 3"),
         (lambda frame: {"es": frame.assign(label="maybe")}, "maybe"),
         (lambda frame: {"es": datasets.Dataset.from_pandas(frame).to_iterable_dataset()}, "got IterableDataset"),
+        (lambda frame: {"es": frame, "Spanish": frame}, "the test rows of 'es' occur under two names"),
+        (lambda frame: frame.assign(language=["es", "spa"] * (len(frame) // 2)), "the test rows of 'es' occur under"),
     ],
 )
 def test_unusable_data_is_refused_in_one_line(mini, checkpoint_of, make, said):

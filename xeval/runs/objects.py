@@ -122,7 +122,11 @@ def folder_of_data(
     if data is None or isinstance(data, str | os.PathLike):
         return in_home(data) if data else None
     task = task_of()
-    tables = dict(_read_by(task, data))
+    tables: dict[tuple[str, str], pa.Table] = {}
+    for (language, split), rows in _read_by(task, data):
+        if (language, split) in tables:
+            raise DataError(f"data: the {split} rows of {language!r} occur under two names; give them under one")
+        tables[language, split] = rows
     if not tables:
         raise DataError(f"data: wanted rows of {task.name}, got none; it reads the splits {_splits_in_words(task)}")
     copy = _kept(lambda folder: _write(tables, folder, task), lambda digest: f"{task.name}-{digest[:8]}", reporter)
