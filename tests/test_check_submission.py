@@ -223,8 +223,9 @@ def test_sizes_and_numbers_of_files_are_bounded(world, monkeypatch, nothing_is_o
         patch.setattr(submission, "MOST_BYTES", {"record.json": 10, ".parquet": 10, ".lock": 1000})
         assert len(problems(world)) == 3 and all("wanted at most 10" in line for line in problems(world))
     with monkeypatch.context() as patch:
-        patch.setattr(submission, "MOST_BYTES_TOGETHER", 100)
-        only(world, "bytes together; wanted at most 100")
+        largest = max(path.stat().st_size for path in (world / "results").rglob("*"))
+        patch.setattr(submission, "MOST_BYTES_TOGETHER", largest)
+        only(world, f"bytes together; wanted at most {largest:,}")
     with monkeypatch.context() as patch:
         patch.setattr(submission, "MOST_FILES", 2)
         only(world, "more than 2 files and folders")
@@ -366,3 +367,15 @@ def test_more_logits_than_labels_are_refused(tmp_path):
 def test_record_with_impossible_counts_is_refused(world, n_rows):
     edit_score(world, confusion=[[n_rows]])
     assert any("confusion" in line for line in problems(world))
+
+
+def test_each_task_may_have_its_own_folder_of_data(world):
+    (world / "data").rename(world / "mini-pairs")
+    (world / "data").mkdir()
+    (world / "mini-pairs").rename(world / "data" / "mini-pairs")
+    assert problems(world) == []
+
+
+def test_old_records_without_labels_pass(world):
+    edit(world, labels=None, chance=None)
+    assert problems(world) == []

@@ -650,3 +650,10 @@ def test_numbers_of_tags_mean_what_their_file_says(tmp_path):
     pq.write_table(table_of(own), tmp_path / "de.parquet")
     run = score_given("pan-x", tmp_path / "de.parquet", model="m", labels=right, results=tmp_path / "results")
     assert run.record.scores["de"].totals["correct"] == 3
+
+
+def test_some_languages_of_a_file_may_be_chosen(world):
+    languages = [language for language in tiny.LANGUAGES for _ in ROWS]
+    path = write(world / "all.tsv", table("language\tprediction", languages, [*GOLD, *SAID, *GOLD]))
+    scores = scored(world, path, languages=["es"]).record.scores
+    assert {language: score.value for language, score in scores.items()} == {"es": 11 / 12}
