@@ -77,7 +77,7 @@ def _show(
     quiet: bool,
 ) -> list[str]:
     """Print the runs of `plan`, each task next to its table; return what is shown not to be reproduced."""
-    if plan.is_suite:
+    if plan.noun == "suite":
         show_suite(runs, plan.skipped, plan.subject, output_format, plan.results, plan.tasks_dirs, quiet)
     elif plan.noun == "grid":
         of_suites = {suite: _of_suite(runs, suite) for suite in plan.suites}
@@ -85,7 +85,7 @@ def _show(
         of_tasks = _by_task([run for run in runs if run.record.task not in in_suites], plan)
         show_outcomes(of_tasks, output_format, plan.results, tolerance, plan.tasks_dirs, of_suites, plan.skipped)
     elif runs:
-        reference = plan.subject if plan.is_table else table
+        reference = plan.subject if plan.noun == "table" else table
         return show_outcome(runs, reference, output_format, plan.results, tolerance, plan.tasks_dirs)
     return []
 

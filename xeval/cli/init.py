@@ -13,7 +13,7 @@ from xeval.cli.screen import say
 from xeval.definitions import scaffolds
 from xeval.definitions.model_name import ModelName
 from xeval.definitions.registry import check_languages, check_names, get_task
-from xeval.definitions.schemas import schema_of
+from xeval.definitions.schemas import NOUNS, schema_of
 from xeval.definitions.toml import read_definition
 from xeval.support.errors import DefinitionError, XevalError
 from xeval.support.files import write_atomically
@@ -127,7 +127,7 @@ def _write(what: What, path: Path, text: str) -> None:
     """Write `text` to `path`, and its schema to a folder next to it. Raises and leaves nothing if `text` is invalid."""
     new_folders = [folder for folder in path.parents if not folder.exists()]
     write_atomically(path, text.encode())
-    noun = scaffolds.NOUNS.get(what.value)
+    noun = NOUNS.get(what.value)
     if noun is None:
         return
     try:

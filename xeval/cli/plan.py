@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from xeval.cli.grid_options import GridOptions, with_grid_options
-from xeval.cli.outlook import WIDTH, Compared, compared_with, folded
+from xeval.cli.outlook import Compared, compared_with, folded
 from xeval.cli.screen import loading
 from xeval.data.bundle import using
 from xeval.definitions.model_name import ModelName
@@ -46,7 +46,7 @@ def plan(
         options = grid.of_library()
         new_plan = plan_grid(task, models, recipe=grid.recipe, bundle=grid.bundle, measures=True, **options)
     for line in _in_words(new_plan):
-        print(folded(line) if len(line) > WIDTH else line)
+        print(folded(line))
     if output is not None:
         write_plan(new_plan, output)
         print(f"To run it: xeval run --plan {shlex.quote(str(output))}")
@@ -131,7 +131,7 @@ def _rows(plan: "Plan") -> Iterator[tuple[str, Compared]]:
         groups.setdefault(run.request.model_copy(update={"seed": None}).model_dump_json(), []).append(run.request)
     for seeds in groups.values():
         with using(seeds[0].bundle):
-            rows = _rows_of(seeds[0], len(seeds), plan.subject if plan.is_table else None)
+            rows = _rows_of(seeds[0], len(seeds), plan.subject if plan.noun == "table" else None)
         yield from rows
 
 

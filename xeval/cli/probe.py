@@ -41,7 +41,7 @@ def probe(
     max_rows: Annotated[
         int,
         typer.Option("--max-rows", min=1, metavar="N", help="Number of sentences in each language, drawn at random."),
-    ] = (200),
+    ] = 200,
     seed: Annotated[int, typer.Option("--seed", min=0, metavar="SEED", help="Seed of that draw.")] = 0,
     data: Data = None,
     results: Results = Path("results"),

@@ -193,8 +193,9 @@ def read_official(task: Task, folder: Path, language: str, role: Role) -> Table:
     path = _official_file(folder, name)
     if path is None:
         raise DataError(f"{folder}: no {name}, which the {role} rows of {language!r} are read from; add it")
+    text = tables.read_text(path)
     # These files have no quoting: a quotation mark is a character like any other.
-    header, *rows = tables.read_lines(path, "\t", tables.other_length, may_be_quoted=False) or [[]]
+    header, *rows = tables.lines_of(path, text, "\t", tables.other_length, may_be_quoted=False) or [[]]
     named = ["premise", "hypo", "label"] if role == "train" else ["sentence1", "sentence2", "gold_label", "language"]
     lacking = [column for column in named if column not in header]
     if lacking:

@@ -251,7 +251,8 @@ def table_of(rows: object) -> pa.Table:
 
 def read_delimited(path: Path, wanted: Wanted, delimiter: str | None = None) -> Columns:
     """Read a CSV or TSV file whose first line names its columns."""
-    lines = read_lines(path, delimiter or _delimiter(path, wanted), other_length)
+    text = _text(path)
+    lines = lines_of(path, text, delimiter or _delimiter(path, text, wanted), other_length)
     header = lines[0] if lines else []
     wanted.refuse_lacking(path, header)
     twice = next((name for name in wanted.named if header.count(name) > 1), None)
@@ -261,9 +262,9 @@ def read_delimited(path: Path, wanted: Wanted, delimiter: str | None = None) -> 
     return Columns({name: [line[place] for line in lines[1:]] for name, place in places.items()}, {})
 
 
-def _delimiter(path: Path, wanted: Wanted) -> str:
+def _delimiter(path: Path, text: str, wanted: Wanted) -> str:
     """Return what separates the columns: a tab or a comma by the file's suffix, unless the first line shows another."""
-    usual, first = "\t" if path.suffix == ".tsv" else ",", read_text(path).partition("\n")[0]
+    usual, first = "\t" if path.suffix == ".tsv" else ",", re.split(r"[\r\n]", text, maxsplit=1)[0]
     fitting = (each for each in (usual, *DELIMITERS) if {*wanted.texts} <= {*names_in(first, each)})
     return next(fitting, usual)
 
@@ -280,7 +281,7 @@ def read_headless(path: Path, wanted: Wanted) -> Columns:
         fits = len(fields) in (len(wanted.texts), len(wanted.columns))
         return "" if fits else f"{counted(len(fields), 'fields')}; wanted {', '.join(wanted.columns)}"
 
-    lines = read_lines(path, "\t", problem)
+    lines = lines_of(path, _text(path), "\t", problem)
     return Columns(
         {name: [line[i] if i < len(line) else None for line in lines] for i, name in enumerate(wanted.columns)}, {}
     )
@@ -294,14 +295,13 @@ def other_length(fields: Sequence[str], header: Sequence[str]) -> str:
 Problem = Callable[[Sequence[str], Sequence[str]], str]  # what is wrong with a line's fields, given the first line's
 
 
-def read_lines(path: Path, delimiter: str, problem: Problem, may_be_quoted: bool = True) -> list[list[str]]:
-    """Return the fields of each line of a delimited file, as its writer meant them, without blank lines.
+def lines_of(path: Path, text: str, delimiter: str, problem: Problem, may_be_quoted: bool = True) -> list[list[str]]:
+    """Return the fields of each line of `text`, a delimited file, as its writer meant them, without blank lines.
 
     Writers such as csv and pandas put quotation marks around a field, which may then contain the delimiter and line
     breaks, and double the marks inside it. Others write a quotation mark like any other character. The file itself
     shows which: it is quoted if every mark fits the first way, and plain if each line has all its fields without that.
     """
-    text = _text(path)
     plain = _rows(path, text, delimiter, csv.QUOTE_NONE)
     if '"' not in text or not may_be_quoted:
         return _without_problems(path, plain, problem)

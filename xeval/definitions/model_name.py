@@ -41,6 +41,7 @@ OLD_NAMES = {
     "xlm-roberta-base": "FacebookAI/xlm-roberta-base",
     "xlm-roberta-large": "FacebookAI/xlm-roberta-large",
 }
+_PUBLISHED = OLD_NAMES | MODEL_ALIASES  # every word that stands for a hub id
 EMBEDDED_MODELS = ("mini-mbert", "mini-distilmbert")  # shipped with xeval, for xnli-mini
 
 Origin = Literal["hub", "local", "embedded"]
@@ -92,19 +93,17 @@ class ModelName:
             raise ModelError(
                 f"model {text}: wanted a folder with config.json and *.safetensors, found {_instead(text)}"
             )
-        name = OLD_NAMES.get(name, name)
-        if name not in MODEL_ALIASES and "/" not in name:
+        if name not in _PUBLISHED and "/" not in name:
             hint = "; for a hub model give organisation/name, for a local one the path of its folder"
             raise UnknownNameError("model", name, [*MODEL_ALIASES, *EMBEDDED_MODELS, *recorded], hint)
-        return cls(MODEL_ALIASES.get(name, name), "hub", revision or None)
+        return cls(_PUBLISHED.get(name, name), "hub", revision or None)
 
     @classmethod
     def published(cls, text: str) -> Self | None:
         """Return the model that is known as `text`, optionally with `@revision`, whatever folders there are."""
         name, _, revision = text.partition("@")
-        id_of = OLD_NAMES | MODEL_ALIASES
-        is_known = name in id_of or name in id_of.values()
-        return cls(id_of.get(name, name), "hub", revision or None) if is_known else None
+        is_known = name in _PUBLISHED or name in _PUBLISHED.values()
+        return cls(_PUBLISHED.get(name, name), "hub", revision or None) if is_known else None
 
     @classmethod
     def _said_to_be(cls, name: str, path: str) -> Self:

@@ -7,16 +7,11 @@ import json
 import shlex
 from collections.abc import Sequence
 
-from xeval.definitions.grid import Grid
-from xeval.definitions.recipe import Recipe
-from xeval.definitions.reference import Reference
 from xeval.definitions.task import Task
-from xeval.definitions.toml import Frozen
 from xeval.kinds.labels import LabelKeys
 from xeval.kinds.registry import get_kind
 
 SCHEMA_FOLDER = ".schemas"  # next to the file, so that editors find it without a network
-NOUNS: dict[str, type[Frozen]] = {"task": Task, "recipe": Recipe, "table": Reference, "grid": Grid}
 _RECIPES = {
     "tagging": "xtreme-2020-pan-x",
     "answers": "xtreme-2020-squad",

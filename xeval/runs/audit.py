@@ -10,16 +10,16 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from transformers import PreTrainedTokenizerBase
 
 from xeval.data.corpus import Corpus
 from xeval.data.hub import show_bars
 from xeval.data.layouts import local_copy
-from xeval.data.model_files import Checkpoint, find_checkpoint
+from xeval.data.model_files import find_checkpoint
 from xeval.data.source import open_source
 from xeval.definitions import registry
 from xeval.definitions.task import Task
 from xeval.engine import devices
-from xeval.engine.devices import Compute
 from xeval.engine.encoding import encode
 from xeval.engine.loading import failures_named, hidden_size, load_tokenizer
 from xeval.engine.prediction import predict
@@ -133,13 +133,13 @@ def audit(  # noqa: PLR0913  one parameter for each option
     model = tried_model(spec, tests)
     rows = tests[code]
     order, sizes = shuffled(rows.groups, seed)
-    answering = _Answering(definition, checkpoint, model, recipe.max_length, compute)
+    tokenizer = load_tokenizer(checkpoint, recipe.max_length)
     started, right, result = time.monotonic(), np.zeros(0, np.int64), None
     with reporter.phase(f"audit {code}", len(rows), definition.of_kind.unit) as phase:
         while result is None or result.outcome == "open":
             own = _next(sizes, len(right))
             n_done = int(sizes[: len(right)].sum())
-            is_right = answering.right(rows.take(order[n_done : n_done + int(own.sum())]))
+            is_right = _right(spec, model, tokenizer, rows.take(order[n_done : n_done + int(own.sum())]))
             right = np.concatenate([right, np.add.reduceat(is_right, np.cumsum(own) - own)])
             result = look(sizes, right, claimed, tolerance)
             phase.advance(int(own.sum()), one_decimal(100 * result.score))
@@ -176,22 +176,14 @@ def shuffled(groups: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:
     return np.argsort(place_of_group[group_of_row], kind="stable"), sizes[drawn]
 
 
-class _Answering:
-    """A fine-tuned checkpoint that answers rows, as a run without training does."""
-
-    def __init__(self, task: Task, checkpoint: Checkpoint, model: Any, max_length: int, compute: Compute) -> None:
-        self._task, self._checkpoint, self._max_length, self._compute = task, checkpoint, max_length, compute
-        self._tokenizer, self._model = load_tokenizer(checkpoint, max_length), model
-
-    def right(self, rows: Rows) -> np.ndarray:
-        """Return (N,) int64: 1 for each row that is answered right."""
-        kind = self._task.of_kind
-        with failures_named(self._checkpoint, f"its tokenizer fails on the rows of {rows.language}"):
-            encoded = encode(kind, self._tokenizer, rows, self._max_length)
-        outputs = predict(self._model, kind, encoded, self._compute)
-        judged = judge(kind, outputs, encoded, rows)
-        right: np.ndarray = kind.measure(self._task.metric).right(judged.tally).astype(np.int64)
-        return right
+def _right(spec: RunSpec, model: Any, tokenizer: PreTrainedTokenizerBase, rows: Rows) -> np.ndarray:
+    """Answer `rows` as a run without training does, and return (N,) int64: 1 for each that is answered right."""
+    kind = spec.task.of_kind
+    with failures_named(spec.checkpoint, f"its tokenizer fails on the rows of {rows.language}"):
+        encoded = encode(kind, tokenizer, rows, spec.recipe.max_length)
+    judged = judge(kind, predict(model, kind, encoded, spec.compute), encoded, rows)
+    right: np.ndarray = kind.measure(spec.task.metric).right(judged.tally).astype(np.int64)
+    return right
 
 
 def _check_fraction(name: str, value: float) -> None:

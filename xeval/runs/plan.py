@@ -113,14 +113,6 @@ class Plan(Frozen):
     """Tasks of suites that are left out, and why."""
 
     @property
-    def is_suite(self) -> bool:
-        return self.noun == "suite"
-
-    @property
-    def is_table(self) -> bool:
-        return self.noun == "table"
-
-    @property
     def results(self) -> Path:
         """The results folder of the first run; all runs share it unless the plan was written by hand."""
         return Path(self.runs[0].request.results)
