@@ -114,7 +114,7 @@ def _plain_training(model: transformers.PreTrainedModel, rows: Encoded) -> None:
     model.train()
     for batch in random_batches(len(rows), inputs.BATCH_SIZE, seed=0, epoch=0):
         labels = torch.from_numpy(rows.targets_of(batch))
-        model(**_padded(model, rows, batch), labels=labels).loss.backward()
+        model(**collate(rows, batch, model.config, COMPUTE.device), labels=labels).loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
         optimizer.zero_grad()
@@ -124,9 +124,4 @@ def _plain_training(model: transformers.PreTrainedModel, rows: Encoded) -> None:
 def _plain_evaluation(model: transformers.PreTrainedModel, rows: Encoded) -> None:
     model.eval()
     for batch in np.array_split(np.arange(len(rows)), len(rows) // TEST_BATCH_SIZE):
-        model(**_padded(model, rows, batch))
-
-
-def _padded(model: transformers.PreTrainedModel, rows: Encoded, batch: np.ndarray) -> dict[str, torch.Tensor]:
-    has_segments = getattr(model.config, "type_vocab_size", 0) > 1
-    return collate(rows, batch, model.config.pad_token_id, has_segments, COMPUTE.device)
+        model(**collate(rows, batch, model.config, COMPUTE.device))

@@ -193,7 +193,7 @@ def test_packed_and_padded_logits_equal_single_windows(architecture):
     expected = []
     with torch.no_grad():
         for window in windows:
-            output = model(**collate(encoded, np.array([window]), 0, architecture == "bert", CPU.device))
+            output = model(**collate(encoded, np.array([window]), model.config, CPU.device))
             expected.append(torch.stack([output.start_logits[0], output.end_logits[0]], dim=1))
         padded = logits_of(model, encoded, windows, CPU)
         with packed(model, "every token"):
@@ -209,7 +209,7 @@ def test_loss_and_gradients_are_those_of_transformers(architecture, dtype):
     model, encoded = answering(architecture).to(dtype).train(), encoded_rows(architecture)
     windows, expected = np.array([1, 8, 0, 4]), torch.zeros((), dtype=dtype)
     for window in windows:
-        inputs = collate(encoded, np.array([window]), 0, architecture == "bert", CPU.device)
+        inputs = collate(encoded, np.array([window]), model.config, CPU.device)
         targets = torch.from_numpy(encoded.targets[slice(*encoded.offsets[window : window + 2])])
         start, end = targets[:, 0].argmax()[None], targets[:, 1].argmax()[None]
         expected = expected + model(**inputs, start_positions=start, end_positions=end).loss / len(windows)

@@ -7,6 +7,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from transformers import PretrainedConfig
 
 from tests.helpers.checkpoints import KIND, labelled_pairs, make_pairs, tiny_tokenizer
 from xeval.engine.batches import collate, even_batches, random_batches
@@ -59,7 +60,8 @@ def encoded():
 
 @pytest.mark.parametrize("rows", [[0], [11, 3, 7], list(range(12)), [5, 5]])
 def test_collated_rows_are_padded_on_the_right(encoded, rows):
-    batch = collate(encoded, np.array(rows), pad_token_id=9, type_ids=True, device=torch.device("cpu"))
+    config = PretrainedConfig(pad_token_id=9, type_vocab_size=2)
+    batch = collate(encoded, np.array(rows), config, torch.device("cpu"))
     width = max(encoded.lengths[rows])
     assert {tensor.dtype for tensor in batch.values()} == {torch.int64}
     assert {tuple(tensor.shape) for tensor in batch.values()} == {(len(rows), width)}
@@ -74,7 +76,7 @@ def test_collated_rows_are_padded_on_the_right(encoded, rows):
 
 
 def test_type_ids_are_left_out_for_models_that_take_none(encoded):
-    batch = collate(encoded, np.array([0, 1]), pad_token_id=0, type_ids=False, device=torch.device("cpu"))
+    batch = collate(encoded, np.array([0, 1]), PretrainedConfig(pad_token_id=0), torch.device("cpu"))
     assert set(batch) == {"input_ids", "attention_mask"}
 
 
@@ -83,5 +85,5 @@ def test_only_cuda_copies_batches_asynchronously(encoded, monkeypatch, device, m
     """Apple's GPUs would read the batch's memory after it is freed: https://github.com/pytorch/pytorch/issues/189690."""
     copies = []
     monkeypatch.setattr(torch.Tensor, "to", lambda own, device, non_blocking: copies.append(non_blocking) or own)
-    collate(encoded, np.array([0, 1]), pad_token_id=0, type_ids=True, device=torch.device(device))
+    collate(encoded, np.array([0, 1]), PretrainedConfig(pad_token_id=0, type_vocab_size=2), torch.device(device))
     assert copies == [may_return_early] * 3

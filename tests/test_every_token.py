@@ -58,8 +58,7 @@ def tagger(architecture: str) -> torch.nn.Module:
 
 def plain_logits(model, encoded: Encoded, rows: np.ndarray) -> torch.Tensor:
     """(tokens, C) logits of the rows in order, each row computed alone."""
-    takes_type_ids = model.config.model_type == "bert"
-    alone = [collate(encoded, rows[i : i + 1], 0, takes_type_ids, CPU.device) for i in range(len(rows))]
+    alone = [collate(encoded, rows[i : i + 1], model.config, CPU.device) for i in range(len(rows))]
     return torch.cat([model(**inputs).logits[0] for inputs in alone])
 
 
@@ -117,7 +116,7 @@ def test_a_token_without_finite_logits_is_noticed():
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_loss_and_gradients_are_those_of_transformers(architecture):
     model, encoded = tagger(architecture).train(), encoded_rows(architecture)
-    inputs = collate(encoded, ROWS, model.config.pad_token_id, architecture == "bert", CPU.device)
+    inputs = collate(encoded, ROWS, model.config, CPU.device)
     labels = torch.full_like(inputs["input_ids"], IGNORED)
     labels[inputs["attention_mask"].bool()] = torch.from_numpy(encoded.targets_of(ROWS))
     expected = model(**inputs, labels=labels).loss

@@ -66,9 +66,8 @@ def checkpoint(tmp_path_factory):
 
 
 def padded_logits(model, pairs, compute: Compute) -> torch.Tensor:
-    takes_type_ids = model.config.model_type == "bert"
     with compute.autocast():
-        return model(**collate(pairs, ROWS, model.config.pad_token_id, takes_type_ids, compute.device)).logits.float()
+        return model(**collate(pairs, ROWS, model.config, compute.device)).logits.float()
 
 
 @pytest.mark.parametrize("compute", [FLOAT32, BFLOAT16], ids=["float32", "bfloat16"])
@@ -106,7 +105,7 @@ def test_bfloat16_of_each_type_matches_the_padded_model(checkpoint, model_type):
     model, tokenizer = load_pretrained(own, KIND, seed=1).cuda(), load_tokenizer(own, 96)
     assert can_pack(model)
     encoded = encode(KIND, tokenizer, TASKS["pairs"].rows, 96)
-    rows, takes_type_ids = np.arange(len(encoded)), getattr(model.config, "type_vocab_size", 0) > 1
+    rows = np.arange(len(encoded))
     labels = torch.from_numpy(encoded.targets).cuda()
 
     def computed() -> tuple[torch.Tensor, torch.Tensor]:
@@ -116,7 +115,7 @@ def test_bfloat16_of_each_type_matches_the_padded_model(checkpoint, model_type):
             if model.config._attn_implementation == NAME:
                 logits = logits_of(model, encoded, rows, BFLOAT16).float()
             else:
-                padded = collate(encoded, rows, model.config.pad_token_id, takes_type_ids, BFLOAT16.device)
+                padded = collate(encoded, rows, model.config, BFLOAT16.device)
                 logits = model(**padded).logits.float()
         torch.nn.functional.cross_entropy(logits, labels).backward()
         gradients = [parameter.grad for parameter in model.parameters() if parameter.grad is not None]

@@ -46,8 +46,7 @@ def classifier(architecture: str) -> torch.nn.Module:
 
 
 def plain_logits(model: torch.nn.Module, pairs: Encoded, rows: np.ndarray) -> torch.Tensor:
-    takes_type_ids = model.config.model_type == "bert"
-    return model(**collate(pairs, rows, model.config.pad_token_id, takes_type_ids, CPU.device)).logits
+    return model(**collate(pairs, rows, model.config, CPU.device)).logits
 
 
 # ── the layout of packed rows ──
@@ -260,7 +259,7 @@ def test_models_not_known_to_pack_are_padded(architecture, settings):
     model, pairs = AutoModelForSequenceClassification.from_config(config).eval(), encoded_rows("bert")
     assert not can_pack(model)
     with torch.no_grad():
-        expected = model(**collate(pairs, ALL, 0, True, CPU.device)).logits
+        expected = model(**collate(pairs, ALL, config, CPU.device)).logits
     np.testing.assert_allclose(predict_logits(model, pairs, CPU), expected, rtol=0, atol=1e-5)
 
 

@@ -67,7 +67,7 @@ def test_loss_and_gradients_match_the_padded_model(architecture):
     model = (
         tiny_model(architecture, len(tiny_tokenizer(architecture)), **without_dropout(architecture)).double().train()
     )
-    padded = collate(pairs, ROWS, model.config.pad_token_id, architecture == "bert", CPU.device)
+    padded = collate(pairs, ROWS, model.config, CPU.device)
     expected = model(**padded, labels=torch.from_numpy(pairs.targets[ROWS])).loss
     names, parameters = zip(*model.named_parameters(), strict=True)
     expected_gradients = torch.autograd.grad(expected, parameters)

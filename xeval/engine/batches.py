@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import numpy as np
 import torch
+from transformers import PretrainedConfig
 
 from xeval.kinds.encoded import Encoded
 
@@ -33,7 +34,7 @@ def even_batches(lengths: np.ndarray, token_budget: int) -> list[np.ndarray]:
 
 
 def collate(
-    pairs: Encoded, rows: np.ndarray, pad_token_id: int, type_ids: bool, device: torch.device
+    pairs: Encoded, rows: np.ndarray, config: PretrainedConfig, device: torch.device
 ) -> dict[str, torch.Tensor]:
     """Return the model's inputs for `rows`, each (B, L) int64, padded on the right to the longest row."""
     starts, lengths = pairs.offsets[rows], pairs.lengths[rows]
@@ -41,11 +42,11 @@ def collate(
     mask = columns[None, :] < lengths[:, None]  # (B, L)
     places = (starts[:, None] + columns[None, :])[mask]
     inputs = {
-        "input_ids": np.full(mask.shape, pad_token_id, dtype=np.int64),
+        "input_ids": np.full(mask.shape, config.pad_token_id or 0, dtype=np.int64),
         "attention_mask": mask.astype(np.int64),
     }
     inputs["input_ids"][mask] = pairs.input_ids[places]
-    if type_ids:
+    if getattr(config, "type_vocab_size", 0) > 1:
         inputs["token_type_ids"] = np.zeros(mask.shape, dtype=np.int64)
         inputs["token_type_ids"][mask] = pairs.token_type_ids[places]
     # On Apple's GPUs, a copy that does not block reads the source later, when it has been freed.

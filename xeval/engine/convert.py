@@ -63,7 +63,7 @@ def convert(model: PickledModel, target: Path) -> Converted:
             shutil.copyfile(path, partial / path.name)
         n_tensors = None
         if has_safetensors:
-            for path in _with_index(weight_files(model.folder, model.id), model.folder):
+            for path in [*weight_files(model.folder, model.id), *model.folder.glob("*.safetensors.index.json")]:
                 shutil.copyfile(path, partial / path.name)
         else:
             n_tensors = _unpickle(model, partial)
@@ -92,10 +92,6 @@ def _appearing(target: Path) -> Iterator[Path]:
         raise ModelError(f"{target}: cannot be written: {why}; free space, or name another folder") from error
     finally:
         shutil.rmtree(partial, ignore_errors=True)
-
-
-def _with_index(files: list[Path], folder: Path) -> list[Path]:
-    return [*files, *folder.glob("*.safetensors.index.json")]
 
 
 def _unpickle(model: PickledModel, output: Path) -> int:

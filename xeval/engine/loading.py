@@ -118,9 +118,8 @@ _CONVERTED = {"new": "alibaba-nlp-community/gte-multilingual-base"}
 
 def _config(checkpoint: Checkpoint) -> transformers.PretrainedConfig:
     _refuse_unknown_type(checkpoint)
-    refuse_absurd_settings(
-        checkpoint.folder / "config.json", checkpoint.id
-    )  # a plan reads config.json before anything is hashed
+    # A plan reads config.json before anything is hashed.
+    refuse_absurd_settings(checkpoint.folder / "config.json", checkpoint.id)
     with _plain_errors(checkpoint, "config.json"):
         config: transformers.PretrainedConfig = AutoConfig.from_pretrained(
             checkpoint.folder, trust_remote_code=False, local_files_only=True

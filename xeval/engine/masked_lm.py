@@ -229,8 +229,6 @@ class _Chosen:
             self.places = (0, at)
             logits: torch.Tensor = model(**inputs, sequences=replace(sequences, looked_at=at)).logits
             return logits.flatten(0, 1)[sequences.places]
-        takes_type_ids = getattr(config, "type_vocab_size", 0) > 1
-        padded = collate(copies, rows, config.pad_token_id or 0, takes_type_ids, device)
         self.places = (torch.arange(len(copies), device=device), columns)
-        logits = model(**padded).logits
+        logits = model(**collate(copies, rows, config, device)).logits
         return logits.flatten(0, 1)

@@ -127,22 +127,17 @@ def _last_layer(
     model: PreTrainedModel, encoded: Encoded, rows: np.ndarray, compute: Compute
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Return the last layer's output, (B, L, hidden) float32, and the mask of tokens, (B, L) bool."""
-    inputs = _padded(model, encoded, rows, compute)
+    inputs = collate(encoded, rows, model.config, compute.device)
     with compute.autocast():
         hidden = model.base_model(**inputs).last_hidden_state
     return hidden.float(), inputs["attention_mask"].bool()
-
-
-def _padded(model: PreTrainedModel, encoded: Encoded, rows: np.ndarray, compute: Compute) -> dict[str, torch.Tensor]:
-    takes_type_ids = getattr(model.config, "type_vocab_size", 0) > 1
-    return collate(encoded, rows, model.config.pad_token_id or 0, takes_type_ids, compute.device)
 
 
 def _pool_of(model: PreTrainedModel, encoded: Encoded, compute: Compute) -> Pool:
     """Return the pooling that the head of `model` reads, found by comparing the head alone with the whole model."""
     rows = np.arange(min(_TRIED_ROWS, len(encoded)))
     if not model.config.is_encoder_decoder:
-        whole = model(**_padded(model, encoded, rows, compute.in_float32())).logits
+        whole = model(**collate(encoded, rows, model.config, compute.device)).logits
         hidden, mask = _last_layer(model, encoded, rows, compute.in_float32())
         for pool in (_take_first, _take_mean):
             alone = head_outputs(model, pool(hidden, mask)[:, None]).logits

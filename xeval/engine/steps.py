@@ -144,7 +144,7 @@ class Steps:
                 n_parts = min(outcome.n_parts, len(own))
                 parts = [part.ravel() for part in np.array_split(own, n_parts)] if n_parts else []
                 if ranks.size == 1 and n_parts == 1:
-                    return self._whole_batch(rows)
+                    return backward(self._kind, *self._outputs(rows))
                 sums = self._in_parts(parts)
             except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
                 if not is_out_of_memory(error):
@@ -171,9 +171,6 @@ class Steps:
         lengths = self._progress.vocabulary.pairs.lengths[of_rows].sum(axis=1)
         share: np.ndarray = of_rows[self._ranks.share(lengths)].ravel()
         return share
-
-    def _whole_batch(self, rows: np.ndarray) -> torch.Tensor:
-        return backward(self._kind, *self._outputs(rows))
 
     def _in_parts(self, parts: list[np.ndarray]) -> torch.Tensor:
         """Put the gradients of the summed loss into the model; return (2,) float32: the sum, and the number of

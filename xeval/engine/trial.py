@@ -100,7 +100,7 @@ class Trial:
 
     def _reason(self, own: Encoded, expected: np.ndarray, outputs: np.ndarray) -> str:
         config, rows = self._model.config, np.arange(len(own))
-        padded = collate(own, rows, config.pad_token_id or 0, self._knows_segments, _CPU)
+        padded = collate(own, rows, config, _CPU)
         if not self._are_near(expected, self._outputs([padded])):
             if self._tokenizer.padding_side == "left":
                 return "positions, since its tokenizer pads on the left (padding_side in tokenizer_config.json)"

@@ -246,8 +246,6 @@ class Answers(Kind):
 
     def answers(self, outputs: np.ndarray, encoded: Encoded, rows: Rows) -> pa.Table:
         """Return `prediction`, `in_words` (the same up to the white space around it) and `gold`, the right answers."""
-        import pyarrow as pa
-
         assert encoded.characters is not None
         bounds = np.searchsorted(encoded.row_of, np.arange(len(rows) + 1))
         predictions, in_words = [], []
@@ -255,14 +253,7 @@ class Answers(Kind):
             start, end = self._span(outputs, encoded, range(bounds[row], bounds[row + 1]))
             predictions.append(context[start:end].strip())
             in_words.append(_whole_words(context, start, end))
-        gold = [[text for _, text in of_row] for of_row in rows.gold]
-        return pa.table(
-            {
-                "prediction": pa.array(predictions, pa.string()),
-                "in_words": pa.array(in_words, pa.string()),
-                "gold": pa.array(gold, pa.list_(pa.string())),
-            }
-        )
+        return _answered(predictions, in_words, rows)
 
     def _span(self, outputs: np.ndarray, encoded: Encoded, sequences: range) -> tuple[int, int]:
         """Return where the best answer in these windows of one row begins and ends in the context; (0, 0) for none."""
@@ -300,8 +291,6 @@ class Answers(Kind):
 
         Where an answer was found is unknown, so its first occurrence in the context is used.
         """
-        import pyarrow as pa
-
         predictions = given.with_answers().in_order_of(rows).answers
         for place, text in enumerate(predictions, start=1):
             if isinstance(text, tuple):  # from a file in SQuAD's format, by `answers_in`
@@ -314,14 +303,7 @@ class Answers(Kind):
             _whole_words(context, at, at + len(text)) if (at := context.find(text)) >= 0 else text
             for text, context in pairs
         ]
-        gold = [[text for _, text in of_row] for of_row in rows.gold]
-        return pa.table(
-            {
-                "prediction": pa.array([text.strip() for text in predictions], pa.string()),
-                "in_words": pa.array(in_words, pa.string()),
-                "gold": pa.array(gold, pa.list_(pa.string())),
-            }
-        )
+        return _answered([text.strip() for text in predictions], in_words, rows)
 
     def _check_contexts(self, given: Given, predictions: Sequence[str], rows: Rows) -> None:
         """Raise DataError if most answers are not in their contexts: questions of two languages may share their ids.
@@ -399,6 +381,19 @@ class Answers(Kind):
                 )
             )
         return findings
+
+
+def _answered(predictions: Sequence[str], in_words: Sequence[str], rows: Rows) -> pa.Table:
+    import pyarrow as pa
+
+    gold = [[text for _, text in of_row] for of_row in rows.gold]
+    return pa.table(
+        {
+            "prediction": pa.array(predictions, pa.string()),
+            "in_words": pa.array(in_words, pa.string()),
+            "gold": pa.array(gold, pa.list_(pa.string())),
+        }
+    )
 
 
 # ── what the answers are ──

@@ -127,8 +127,7 @@ def logits_of(model: PreTrainedModel, pairs: Encoded, rows: np.ndarray, compute:
         inputs, sequences = pack(pairs, rows, config, compute.device)
         logits = logits_in(model(**inputs, sequences=sequences))
         return logits[sequences.places] if logits.ndim == 2 else logits[0, sequences.tokens_in_place()]
-    takes_type_ids = getattr(config, "type_vocab_size", 0) > 1
-    padded = collate(pairs, rows, config.pad_token_id or 0, takes_type_ids, compute.device)
+    padded = collate(pairs, rows, config, compute.device)
     of_padded = logits_in(model(**padded))
     return of_padded if of_padded.ndim == 2 else of_padded[padded["attention_mask"].bool()]
 
