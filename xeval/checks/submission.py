@@ -21,11 +21,10 @@ from xeval.kinds.kind import Kind
 from xeval.kinds.registry import get_kind
 from xeval.kinds.rows import Rows
 from xeval.results.configurations import by_configuration
-from xeval.results.predictions import column, groups_of, has_labels, tally_of
+from xeval.results.predictions import column, groups_of, has_labels, predictions_path, tally_of
 from xeval.results.records import Limits, RunRecord, Score
 from xeval.results.store import RECORD, StoredRun, load_run, run_folder
 from xeval.support.errors import StoreError, XevalError
-from xeval.support.files import safe_name
 from xeval.support.text import one_line
 
 MOST_FILES = 10_000
@@ -88,7 +87,7 @@ def _check_run(run: StoredRun, folder: Path, task: Task | None, rows: "_RowsAtHa
         submission.add(run.folder / RECORD, problem)
     for language, score in run.record.scores.items():
         submission.n_scores += 1
-        path = run.folder / "predictions" / f"{safe_name(language)}.parquet"
+        path = predictions_path(run.folder, language)
         try:
             for problem in _problems_of_score(run, language, score, task, rows, submission):
                 submission.add(path, problem)
@@ -137,9 +136,9 @@ def _runs(folder: Path, submission: Submission) -> Iterator[StoredRun]:
         if run is None:
             submission.add(own, "predictions without a record.json")
             continue
-        named = {f"{safe_name(language)}.parquet" for language in run.record.scores}
+        named = {predictions_path(own, language) for language in run.record.scores}
         for path in sorted((own / "predictions").glob("*")):
-            if path.name not in named:
+            if path not in named:
                 submission.add(path, "its record has no score in this language; remove the file")
         yield run
 
@@ -228,7 +227,7 @@ def _problems_of_score(
     run: StoredRun, language: str, score: Score, task: Task | None, at_hand: _RowsAtHand, submission: Submission
 ) -> Iterator[str]:
     """Yield where the score does not follow from its predictions, or they are not of the task's rows."""
-    _check_unpacked(run.folder / "predictions" / f"{safe_name(language)}.parquet")
+    _check_unpacked(predictions_path(run.folder, language))
     table, kind = run.predictions(language), get_kind(run.record.kind)
     tally, groups = tally_of(table), groups_of(table)
     places = column(table, "row")

@@ -241,7 +241,6 @@ def load_pretrained(checkpoint: Checkpoint, kind: Kind, seed: int) -> transforme
         "id2label": names,
         "label2id": {label: index for index, label in names.items()},
     }
-    model: transformers.PreTrainedModel
     with drawn_from(seed), _plain_errors(checkpoint, "weights"):
         model, report = _read(checkpoint, kind, of_labels if names else _outputs_of(kind))
         if _brought_its_head(model, report):
@@ -289,7 +288,6 @@ def _as_single_choices(
 def load_encoder(checkpoint: Checkpoint, kind: Kind) -> transformers.PreTrainedModel:
     """Load the pretrained encoder in float32, without a head."""
     _refuse_inflated(checkpoint, kind)
-    model: transformers.PreTrainedModel
     with _plain_errors(checkpoint, "weights"):
         model, _ = _read(checkpoint, kind, {})
     return model
@@ -322,7 +320,6 @@ def load_masked_lm(checkpoint: Checkpoint) -> transformers.PreTrainedModel:
     """
     use = _MaskedLM()
     _refuse_inflated(checkpoint, use)
-    model: transformers.PreTrainedModel
     with _plain_errors(checkpoint, "weights"):
         model, report = _read(checkpoint, use, {})
     absent = sorted(key for key in report["missing_keys"] if not is_of_encoder(key, model))
@@ -450,7 +447,6 @@ def load_fine_tuned(
     itself. Raise ModelError if the labels of its outputs cannot be determined.
     """
     _refuse_inflated(checkpoint, kind)
-    model: transformers.PreTrainedModel
     with _plain_errors(checkpoint, "fine-tuned weights"):
         if folder is None:
             model, report = _read(checkpoint, kind, _labels_of_adapter(checkpoint, kind), True)

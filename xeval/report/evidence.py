@@ -8,7 +8,7 @@ import pyarrow as pa
 
 from xeval.judging.calibration import Bin, expected_calibration_error, pooled, recorded, reliability
 from xeval.report.matrix import Row
-from xeval.results.predictions import column, has_logits
+from xeval.results.predictions import column, has_logits, label_counts
 from xeval.support.errors import StoreError
 
 
@@ -63,11 +63,8 @@ def together(parts: Sequence[Evidence]) -> Evidence:
 
 
 def _evidence(table: pa.Table) -> Evidence:
-    labels, logits = column(table, "label"), column(table, "logits").astype(np.float64)  # (N,), (N, C)
-    n_labels = logits.shape[1]
-    pairs = np.bincount(labels * n_labels + logits.argmax(axis=1), minlength=n_labels**2)
-    bins = reliability(logits, labels)
-    return Evidence(pairs.reshape(n_labels, n_labels), bins, expected_calibration_error(bins))
+    bins = reliability(column(table, "logits").astype(np.float64), column(table, "label"))
+    return Evidence(label_counts(table), bins, expected_calibration_error(bins))
 
 
 def _of_record(confusion: list[list[int]], calibration: list[tuple[int, int, float, float]]) -> Evidence:

@@ -16,7 +16,7 @@ from xeval.runs.progress_table import ProgressTable
 from xeval.runs.ray_worker import Mailbox, work
 from xeval.support.errors import XevalError
 from xeval.support.files import in_home
-from xeval.support.text import one_line
+from xeval.support.text import counted, one_line
 
 MOST_LOSSES = 10  # times that a run is started again after its process or machine was lost
 HEARD_EVERY_S = 0.5
@@ -111,8 +111,7 @@ def _in_words(ray: Any) -> str:
     nodes = [node for node in ray.nodes() if node["Alive"]]
     resources = ray.cluster_resources()
     has = ", ".join(f"{resources.get(key, 0):g} {key}s" for key in ("GPU", "CPU"))
-    machines = "1 machine" if len(nodes) == 1 else f"{len(nodes)} machines"
-    return f"Ray cluster at {ray.get_runtime_context().gcs_address}: {machines}, {has}"
+    return f"Ray cluster at {ray.get_runtime_context().gcs_address}: {counted(len(nodes), 'machines')}, {has}"
 
 
 def _environment() -> dict[str, str]:

@@ -10,12 +10,12 @@ from itertools import permutations
 
 import numpy as np
 
+from xeval.checks.after.record_signatures import FEW_ROWS
+from xeval.kinds.classification import PLACEHOLDER_FROM
 from xeval.results.records import RunRecord
 from xeval.support.findings import Finding, by_language, error, warning
 from xeval.support.text import counted, one_decimal
 
-FEW_ROWS = 100  # below this many, a share of rows is not interpreted
-PLACEHOLDER_FROM = 10  # rows with one gold label throughout
 MOST_LABELS = 4  # all orders of up to this many labels are tried
 CLEARLY = 0.1  # accuracy by which another order of labels has to be better
 STANDARD_ERRORS = 4  # and by this many of them

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from xeval.judging.comparison.resampling import LEVEL, N_RESAMPLES, SEED, Interval, drawn_together
+from xeval.judging.comparison.resampling import N_RESAMPLES, SEED, Interval, drawn_together, interval_of
 from xeval.judging.grouped import draws, sums_of_groups
 from xeval.kinds.metric import Measure
 
@@ -26,7 +26,7 @@ class PairedTallies:
 
 
 def paired_metric_difference(
-    languages: Sequence[PairedTallies], seed: int = SEED, n_resamples: int = N_RESAMPLES, level: float = LEVEL
+    languages: Sequence[PairedTallies], seed: int = SEED, n_resamples: int = N_RESAMPLES
 ) -> Interval:
     """Return the mean over languages of B's value minus A's, with its bootstrap interval. Values are means over seeds.
 
@@ -34,12 +34,8 @@ def paired_metric_difference(
     """
     parts = drawn_together([rows.groups for rows in languages])
     values_a, values_b = _resampled_values(languages, parts, seed, n_resamples)
-    low, high = np.quantile((values_b - values_a).mean(axis=0), [(1 - level) / 2, (1 + level) / 2])
-    n_groups = [len(np.unique(groups)) for _, groups in parts]
-    if min(n_groups) < 2:
-        low, high = -1.0, 1.0
     difference = float(np.mean([_difference(rows.measure, rows.tallies_a, rows.tallies_b) for rows in languages]))
-    return Interval(difference, float(low), float(high), sum(n_groups), level, seed, n_resamples)
+    return interval_of(difference, (values_b - values_a).mean(axis=0), parts, seed)
 
 
 def values(measure: Measure, tallies: np.ndarray) -> np.ndarray:

@@ -52,13 +52,26 @@ class Interval:
         return self.low > 0 or self.high < 0
 
 
+def interval_of(
+    difference: float, drawn: np.ndarray, parts: Sequence[tuple[list[int], np.ndarray]], seed: int
+) -> Interval:
+    """Return the percentile interval of the (n_resamples,) differences `drawn` from the groups of these `parts`.
+
+    Fewer than two groups say nothing: the interval is then -1 to 1.
+    """
+    low, high = np.quantile(drawn, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    n_groups = [len(np.unique(groups)) for _, groups in parts]
+    if min(n_groups) < 2:
+        low, high = -1.0, 1.0
+    return Interval(difference, float(low), float(high), sum(n_groups), LEVEL, seed, len(drawn))
+
+
 def paired_mean_difference(
-    languages: Sequence[PairedRows], seed: int = SEED, n_resamples: int = N_RESAMPLES, level: float = LEVEL
+    languages: Sequence[PairedRows], seed: int = SEED, n_resamples: int = N_RESAMPLES
 ) -> Interval:
     """Return the difference on the mean over languages, which all count the same.
 
     Translations of one test set are drawn together, so the interval includes what a group does to all languages.
-    Fewer than two groups say nothing: the interval is then -1 to 1.
     """
     rng = np.random.default_rng(seed)
     differences = [rows.differences for rows in languages]
@@ -67,12 +80,7 @@ def paired_mean_difference(
     for places, groups in parts:
         of_part = np.mean([differences[place] for place in places], axis=0)
         drawn += len(places) / len(languages) * resampled_means(of_part, groups, rng, n_resamples)
-    low, high = np.quantile(drawn, [(1 - level) / 2, (1 + level) / 2])
-    n_groups = [len(np.unique(groups)) for _, groups in parts]
-    if min(n_groups) < 2:
-        low, high = -1.0, 1.0
-    difference = float(np.mean([own.mean() for own in differences]))
-    return Interval(difference, float(low), float(high), sum(n_groups), level, seed, n_resamples)
+    return interval_of(float(np.mean([own.mean() for own in differences])), drawn, parts, seed)
 
 
 def resampled_means(values: np.ndarray, groups: np.ndarray, rng: np.random.Generator, n_resamples: int) -> np.ndarray:

@@ -3,7 +3,7 @@ r"""Matrix → a LaTeX table to \input into a paper: booktabs, with the verdicts
 import re
 
 from xeval.report import verdicts
-from xeval.report.matrix import Matrix, Row
+from xeval.report.matrix import Matrix
 from xeval.support.text import capitalised, one_line
 
 _WRITTEN = {
@@ -45,10 +45,7 @@ _GLYPHS = frozenset("ÀÁÂÃÄÅÆÇÈÉÊËÌÍÎÏÑÒÓÔÕÖØÙÚÛÜÝß�
 
 def render(matrix: Matrix) -> str:
     """Render one table* float, never wider than the page. Scores are percentages."""
-    with_others = len(matrix.languages) > matrix.n_reference_languages > 0
-    header = [*matrix.languages, f"mean of {matrix.n_reference_languages or len(matrix.languages)}"]
-    header += [f"mean of {len(matrix.languages)}"] if with_others else []
-    header += ["gap", "n", "seeds"]
+    header = verdicts.header(matrix)
     lines = [
         "% Needs amssymb, booktabs and graphicx. Written by xeval report --format latex.",
         r"\begin{table*}",
@@ -59,7 +56,7 @@ def render(matrix: Matrix) -> str:
         r"\toprule",
         _line("", header),
         r"\midrule",
-        *(_row(row, matrix, with_others) for row in matrix.rows),
+        *(_line(row.name, verdicts.cells(row, matrix), bold=not row.published) for row in matrix.rows),
         r"\bottomrule",
         r"\end{tabular}}",
         r"\par\smallskip\begin{minipage}{\linewidth}\footnotesize\raggedright",
@@ -68,16 +65,6 @@ def render(matrix: Matrix) -> str:
         r"\end{table*}",
     ]
     return "\n".join(lines) + "\n"
-
-
-def _row(row: Row, matrix: Matrix, with_others: bool) -> str:
-    n = matrix.n_reference_languages
-    cells = [verdicts.number(row.cells.get(name), verdicts.mark(row, name)) for name in matrix.languages]
-    cells.append(verdicts.number(row.mean_reference, verdicts.mean_mark(row, n)))
-    cells += [verdicts.number(row.mean_all)] if with_others else []
-    return _line(
-        row.name, [*cells, verdicts.number(row.printed_gap), row.n_examples, row.seeds], bold=not row.published
-    )
 
 
 def _line(name: str, cells: list[str], bold: bool = False) -> str:

@@ -6,18 +6,16 @@ from xeval.judging.verdict import RowVerdict
 from xeval.kinds.exhibit import Exhibit
 from xeval.report import exhibits, in_short, transfer, verdicts, worst
 from xeval.report.in_short import InShort
-from xeval.report.matrix import Matrix, Row
+from xeval.report.matrix import Matrix
 from xeval.report.pipe_table import pipe_table
 from xeval.support.text import capitalised, one_line
 
 
 def render(matrix: Matrix) -> str:
     """Render the whole report. Numbers are percentages; a dash means that there is no number, never zero."""
-    with_others = len(matrix.languages) > matrix.n_reference_languages > 0
-    header = ["", *matrix.languages, f"mean of {matrix.n_reference_languages or len(matrix.languages)}"]
-    header += [f"mean of {len(matrix.languages)}"] if with_others else []
-    header += ["gap", "n", "seeds"]
-    body = [_cells(row, matrix.languages, matrix.n_reference_languages, with_others) for row in matrix.rows]
+    header = ["", *verdicts.header(matrix)]
+    names = [escape(row.name) if row.published else f"**{escape(row.name)}**" for row in matrix.rows]
+    body = [[name, *verdicts.cells(row, matrix)] for name, row in zip(names, matrix.rows, strict=True)]
     alignment = ["left"] + ["right"] * (len(header) - 1)
     table = pipe_table(body, [escape(name) for name in header], alignment)
     notes = [f"{capitalised(matrix.metric_in_words)} in %, {matrix.how}. {matrix.about_gap}".rstrip(), *matrix.footer]
@@ -48,15 +46,6 @@ def findings_section(matrix: Matrix) -> str:
     """Return the section with the findings of the diagnosis, or "" if there are none."""
     lines = [f"- {escape(finding.line)}" for finding in matrix.findings]
     return "\n".join(["", "## Findings", "", *lines, ""]) if lines else ""
-
-
-def _cells(row: Row, languages: list[str], n_reference: int, with_others: bool) -> list[str]:
-    shown = [verdicts.number(row.cells.get(language), verdicts.mark(row, language)) for language in languages]
-    shown.append(verdicts.number(row.mean_reference, verdicts.mean_mark(row, n_reference)))
-    shown += [verdicts.number(row.mean_all)] if with_others else []
-    shown.append(verdicts.number(row.printed_gap))
-    name = escape(row.name)
-    return [name if row.published else f"**{name}**", *shown, row.n_examples, row.seeds]
 
 
 def _verdicts(row_verdicts: list[RowVerdict]) -> str:

@@ -53,7 +53,7 @@ def score_lines(matrix: Matrix) -> list[Line]:
             one_decimal(value), value, f"heat-{level}", verdicts.mark(row, language), judged.outcome if judged else ""
         )
 
-    return [_line(language, [cell(row, language) for row in matrix.rows]) for language in matrix.by_transfer]
+    return [language_line(language, [cell(row, language) for row in matrix.rows]) for language in matrix.by_transfer]
 
 
 def mean_lines(matrix: Matrix) -> list[Line]:
@@ -102,7 +102,7 @@ def difference_lines(matrix: Matrix) -> tuple[list[Row], list[Line]]:
         return Cell(f"{printed}{interval}", difference, f"{side}-{level}", mark, outcome)
 
     compared = [language for language in matrix.by_transfer if any((row.name, language) in differences for row in rows)]
-    return rows, [_line(language, [cell(row, language) for row in rows]) for language in compared]
+    return rows, [language_line(language, [cell(row, language) for row in rows]) for language in compared]
 
 
 def gap_lines(matrix: Matrix) -> dict[str, list[Line]]:
@@ -150,6 +150,6 @@ def _grouped(languages: Iterable[str], attribute: str) -> dict[str, list[str]]:
     return dict(sorted(groups.items()))
 
 
-def _line(language: str, cells: list[Cell]) -> Line:
+def language_line(language: str, cells: list[Cell]) -> Line:
     known = describe(language)
     return Line(known.name, (language, known.script, known.family), cells)

@@ -13,7 +13,7 @@ from xeval.report import evidence, exhibits, worst
 from xeval.report.evidence import Evidence
 from xeval.report.matrix import Matrix, Row
 from xeval.report.page import charts
-from xeval.report.page.heat import LEVELS, Cell, Line
+from xeval.report.page.heat import LEVELS, Cell, Line, language_line
 from xeval.results.records import RunRecord, Score
 from xeval.support.language_codes import tag_of
 from xeval.support.text import one_decimal
@@ -140,8 +140,7 @@ def _line(language: str, row: Row, records: Sequence[RunRecord], own: Evidence |
         _cell(own.confidence if own else None, "{:.2f}".format),
         _cell(own.calibration_error if own else None, "{:.3f}".format),
     ]
-    known = describe(language)
-    return Line(known.name, (language, known.script, known.family), cells)
+    return language_line(language, cells)
 
 
 def _cell(value: float | None, in_words: Callable[[float], str]) -> Cell:

@@ -16,12 +16,11 @@ from xeval.judging.comparison.ranked_runs import load_rank_intervals
 from xeval.judging.comparison.ranking import ALPHA, RankInterval
 from xeval.report import matrix, verdicts
 from xeval.report.matrix import Matrix
+from xeval.report.page.heat import LEVELS
 from xeval.results.store import StoredRun
 from xeval.support.errors import StoreError, XevalError
 from xeval.support.files import safe_name
 from xeval.support.text import capitalised, metric_in_words
-
-LEVELS = 9  # colour levels; style.css has a class for each
 
 
 @dataclass(frozen=True)
