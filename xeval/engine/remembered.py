@@ -139,7 +139,7 @@ def _pool_of(model: PreTrainedModel, encoded: Encoded, compute: Compute) -> Pool
     if not model.config.is_encoder_decoder:
         whole = model(**collate(encoded, rows, model.config, compute.device)).logits
         hidden, mask = _last_layer(model, encoded, rows, compute.in_float32())
-        for pool in (_take_first, _take_mean):
+        for pool in (_take_first, take_mean):
             alone = head_outputs(model, pool(hidden, mask)[:, None]).logits
             if alone.shape == whole.shape and (alone - whole).abs().max() <= _CLOSE * whole.abs().max():
                 return pool
@@ -153,7 +153,7 @@ def _take_first(hidden: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
     return hidden[:, 0]
 
 
-def _take_mean(hidden: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+def take_mean(hidden: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
     counted = mask.unsqueeze(-1)  # (B, L, 1)
     return (hidden * counted).sum(dim=1) / counted.sum(dim=1)
 

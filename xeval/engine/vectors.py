@@ -9,6 +9,7 @@ from transformers.modeling_outputs import SequenceClassifierOutput
 from xeval.definitions.recipe import Pooling
 from xeval.engine.fast_path.forward import layers_of
 from xeval.engine.fast_path.packing import Sequences
+from xeval.engine.remembered import take_mean
 
 
 class SentenceEncoder(torch.nn.Module):
@@ -61,5 +62,4 @@ class SentenceEncoder(torch.nn.Module):
         if self.pooling == "first token":
             return hidden[:, 0]
         assert attention_mask is not None  # padded input always has one
-        counted = attention_mask.unsqueeze(-1)  # (B, L, 1)
-        return (hidden * counted).sum(dim=1) / counted.sum(dim=1)
+        return take_mean(hidden, attention_mask)

@@ -156,8 +156,7 @@ def other_selection(record: RunRecord, published: ReferenceRow | None) -> Findin
     return warning(
         "another selection rule",
         f"the mean is {one_decimal(-difference)} points below {published.name}, whose selection was:"
-        f" {published.selection}; ours"
-        f" is: {ours}",
+        f" {published.selection}; ours is: {ours}",
         "Expect 1 to 2 points less: a zero-shot run must not choose its checkpoint on target-language data.",
     )
 
