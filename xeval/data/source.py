@@ -119,23 +119,18 @@ def load_rows(source: DataSource, language: str, role: Role) -> Rows:
 
 
 def _check_count(task: Task, table: Table, language: str, role: Role) -> None:
-    expected = task.expected_rows.of(role, language)
-    if len(table) and (role == "train" or expected in (None, len(table))):
+    n_rows, expected, stated = len(table), task.expected_rows.of(role, language), getattr(task.expected_rows, role)
+    if n_rows and (role == "train" or expected in (None, n_rows)):
         return
-    raise CopyError(f"{table.where}: {_miscounted(task, len(table), language, role)}")
+    problem = f"{table.where}: wanted {f'{expected:,}' if expected is not None else 'some'}, found {n_rows:,}"
+    if not n_rows:
+        raise CopyError(problem)
+    others = "" if isinstance(stated, dict) else f"{DEFAULT} = {stated}, "
+    into = f"{role} = {{ {others}{language} = {n_rows} }} under [expected_rows]"
+    raise CopyError(f"{problem} (if that is right, say {into} in the task file)")
 
 
 def _ids(table: Table) -> list[str] | None:
     """Return the id of each row if the file gives one for every row; None otherwise."""
     values = table.columns.get(ID, ())
     return [str(value) for value in values] if values and all(value not in (None, "") for value in values) else None
-
-
-def _miscounted(task: Task, n_rows: int, language: str, role: Role) -> str:
-    expected, stated = task.expected_rows.of(role, language), getattr(task.expected_rows, role)
-    problem = f"wanted {f'{expected:,}' if expected is not None else 'some'}, found {n_rows:,}"
-    if not n_rows:
-        return problem
-    others = "" if isinstance(stated, dict) else f"{DEFAULT} = {stated}, "
-    into = f"{role} = {{ {others}{language} = {n_rows} }} under [expected_rows]"
-    return f"{problem} (if that is right, say {into} in the task file)"

@@ -62,7 +62,7 @@ class Mined:
     margins: np.ndarray  # (M,) float64
 
 
-def _precision(sums: np.ndarray) -> np.ndarray:
+def _share_of_both(sums: np.ndarray) -> np.ndarray:
     return share(np.stack([sums[..., 0], sums[..., 0] + sums[..., 1]], axis=-1))
 
 
@@ -79,8 +79,8 @@ class BitextMining(OfVectors):
     counts: ClassVar[tuple[str, ...]] = ("tp", "fp", "fn")
     metrics: ClassVar[tuple[Metric, ...]] = (
         Metric("f1", ("tp", "fp", "fn"), f1),
-        Metric("precision", ("tp", "fp"), _precision),
-        Metric("recall", ("tp", "fn"), _precision),
+        Metric("precision", ("tp", "fp"), _share_of_both),
+        Metric("recall", ("tp", "fn"), _share_of_both),
     )
     keys_model: ClassVar[type[Keys]] = MiningKeys
 
@@ -141,17 +141,17 @@ class BitextMining(OfVectors):
         for (part, id_), n in Counter(zip(parts, ids, strict=True)).items():
             if n > 1:
                 raise CopyError(f"{table.where}: id {id_!r} occurs {n} times in {part}")
-        english = {(part, id_) for part, id_, side in zip(parts, ids, sides, strict=True) if side == "english"}
-        for part, id_, partners in zip(parts, ids, pairs, strict=True):
-            for partner in (partners or "").split():
-                if (part, partner) not in english:
-                    raise DataError(
-                        f"{table.where}: {id_!r} is paired with {partner!r}, which is not an English sentence"
-                    )
         gold = [
             (part, side, id_, (partners or "").split())
             for part, side, id_, partners in zip(parts, sides, ids, pairs, strict=True)
         ]
+        english = {(part, id_) for part, side, id_, _ in gold if side == "english"}
+        for part, _, id_, partners in gold:
+            for partner in partners:
+                if (part, partner) not in english:
+                    raise DataError(
+                        f"{table.where}: {id_!r} is paired with {partner!r}, which is not an English sentence"
+                    )
         return Rows(table.language, table.split, {"text": texts}, gold, np.arange(len(table)))
 
     def draw(self, rows: Rows, n: int | None, seed: int) -> Rows:
@@ -258,7 +258,7 @@ class BitextMining(OfVectors):
         partners: dict[str, list[str]] = {pair[0]: [] for pair in (*table.columns[KEY], *given.answers)}
         for foreign, english in table.columns[KEY]:
             partners[foreign].append(english)
-        gold = [("test", "foreign", foreign, english) for foreign, english in partners.items()]
+        gold = [(TESTED, "foreign", foreign, english) for foreign, english in partners.items()]
         return Rows(table.language, table.split, {}, gold, np.arange(len(gold)))
 
     def tally(self, answers: pa.Table, rows: Rows) -> np.ndarray:

@@ -19,7 +19,7 @@ import numpy as np
 # First letters of two neighbours of the same type: a span ends between "B" and "O", and one begins between "O" and "I".
 _BEGIN = {"EE", "EI", "SE", "SI", "OE", "OI"}
 _END = {"BB", "BS", "BO", "IB", "IS", "IO"}
-_OUTSIDE = "O"
+OUTSIDE = "O"
 
 
 def type_of(tag: str) -> str:
@@ -58,7 +58,7 @@ class SpanFinder:
     """Finds spans in sequences of `tags`, given as numbers."""
 
     def __init__(self, tags: Sequence[str], type_of: Callable[[str], str]) -> None:
-        known = [*tags, _OUTSIDE]
+        known = [*tags, OUTSIDE]
         types = [type_of(tag) for tag in known]
         self._outside = self.n_tags = len(tags)
         self._type = np.array([types.index(own) for own in types])  # (C + 1,)
@@ -84,7 +84,7 @@ class SpanFinder:
 def strict_spans(tags: Sequence[str]) -> set[tuple[str, int, int]]:
     """Return type, first word and end of each span in seqeval's strict mode for IOB2: spans begin only with "B-"."""
     spans, begun = set(), -1
-    for place, tag in enumerate([*tags, _OUTSIDE]):
+    for place, tag in enumerate([*tags, OUTSIDE]):
         goes_on = begun >= 0 and tag == f"I-{type_of(tags[begun])}"
         if begun >= 0 and not goes_on:
             spans.add((type_of(tags[begun]), begun, place))

@@ -18,7 +18,7 @@ from xeval.kinds.kind import AssumedSpread, Column, Keys, Reads
 from xeval.kinds.labels import LabelKeys, OfLabels, is_cell, said_of
 from xeval.kinds.metric import Metric, f1, share
 from xeval.kinds.rows import Faults, Rows, Table
-from xeval.kinds.spans import SpanFinder, count_spans, fates_of_spans, old_type_of, strict_spans, type_of
+from xeval.kinds.spans import OUTSIDE, SpanFinder, count_spans, fates_of_spans, old_type_of, strict_spans, type_of
 from xeval.kinds.tagged_files import read_tagged
 from xeval.kinds.words import encode_words, share_of_other_pieces
 from xeval.support.errors import DataError
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     import torch
     from transformers import PreTrainedTokenizerBase
 
-OUTSIDE = "O"
 MOST_CONFUSED = 10  # pairs of confused tags to show, over all languages
 OTHER_PIECES = 0.01  # share of words with other pieces than in running text from which there is a warning
 

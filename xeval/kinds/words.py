@@ -31,7 +31,8 @@ def encode_words(
 ) -> Encoded:
     """Encode each sentence as one or more sequences; the (W,) `targets` of words go to their first pieces."""
     before, after = _special_pieces(tokenizer)
-    room = max_length - len(before) - len(after)
+    special = len(before) + len(after)
+    room = max_length - special
     pieces, numbers = _pieces(tokenizer, list(chain.from_iterable(sentences)), room)
     n_pieces = np.array([len(own) for own in pieces])[numbers]  # (W,)
     lengths = np.array([len(sentence) for sentence in sentences])
@@ -39,7 +40,6 @@ def encode_words(
     of_word = np.zeros(len(n_pieces), dtype=np.int64)
     of_word[begins[1:]] = 1
     of_word = np.cumsum(of_word)  # (W,) the sequence of each word
-    special = len(before) + len(after)
     offsets = np.concatenate([[0], np.cumsum(np.add.reduceat(n_pieces, begins) + special)]).astype(np.int64)
     first = np.cumsum(n_pieces) - n_pieces + of_word * special + len(before)  # (W,) where each word's first piece is
     ids = _laid_out(pieces, numbers, first, offsets, (before, after))

@@ -4,7 +4,7 @@ import math
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from decimal import ROUND_HALF_UP, Decimal
 
 
@@ -93,6 +93,11 @@ def size(n_bytes: float) -> str:
 def numbered(things: str, numbers: Collection[int]) -> str:
     """Return "seed 1" or "seeds 1, 2"; `things` is the plural."""
     return f"{things if len(numbers) > 1 else singular(things)} {', '.join(map(str, numbers))}"
+
+
+def on_mean_of(languages: Sequence[str]) -> str:
+    """Return "on the mean of 15 languages" or "in de"."""
+    return f"on the mean of {len(languages)} languages" if len(languages) > 1 else f"in {languages[0]}"
 
 
 def singular(things: str) -> str:

@@ -12,7 +12,7 @@ from xeval.judging.comparison.paired_metrics import exchange_p, paired_metric_di
 from xeval.judging.comparison.paired_runs import PairedLanguage, PairedRuns
 from xeval.judging.comparison.paired_tests import group_p, holm, mcnemar_p
 from xeval.judging.comparison.resampling import N_RESAMPLES, SEED, Interval, paired_mean_difference
-from xeval.support.text import counted, numbered, one_decimal, printed_difference, signed
+from xeval.support.text import counted, numbered, on_mean_of, one_decimal, printed_difference, signed
 
 ALPHA = 0.05  # after Holm's correction
 
@@ -152,7 +152,7 @@ def _resampled(paired: PairedRuns) -> str:
 
 def _conclusion(comparison: RunComparison) -> str:
     mean, n = comparison.mean, len(comparison.languages)
-    where = f"on the mean of {n} languages" if n > 1 else f"in {comparison.languages[0].language}"
+    where = on_mean_of([difference.language for difference in comparison.languages])
     bounds = f"{100 * mean.level:.0f} % interval of B minus A {signed(100 * mean.low)} to {signed(100 * mean.high)}"
     size = f"{one_decimal(abs(printed_difference(100 * comparison.mean_b, 100 * comparison.mean_a)))} points"
     sides = [f"A ({comparison.name_a})", f"B ({comparison.name_b})"]

@@ -15,6 +15,7 @@ import numpy as np
 
 from xeval.judging.comparison.paired_tests import holm
 from xeval.judging.equivalence import MEASURED_FROM, MOST_SEEDS, Spread
+from xeval.support.text import on_mean_of
 
 ALPHA = 0.05  # chance of even one false separation among all pairs
 RankInterval = tuple[int, int]  # best rank, worst rank
@@ -127,7 +128,7 @@ def rank(models: Sequence[ScoredModel], assumed: Spread, scope: Scope) -> Rankin
         for place, (model, ranks) in enumerate(zip(models, _intervals(len(models), drawn), strict=True))
     ]
     sd = expected.sd / 100 if any(model.is_drawn for model in models) else None
-    return Ranking(**vars(scope), models=ranked, pairs=pairs, expected_sd=sd, is_assumed=is_assumed)  # fmt: skip
+    return Ranking(**vars(scope), models=ranked, pairs=pairs, expected_sd=sd, is_assumed=is_assumed)
 
 
 def rank_intervals(models: Sequence[ScoredModel], assumed: Spread) -> list[RankInterval]:
@@ -301,9 +302,11 @@ class _Differences:
 def _neighbours(pairs: Sequence[Pair], drawn: _Differences, n_rows: int) -> list[Neighbours]:
     """Pair each model but the last with the next one below."""
     level = ALPHA / max(1, len(pairs))
-    places = {(pair.better, pair.worse): place for place, pair in enumerate(pairs)}
-    numbers = [place for (better, worse), place in places.items() if worse == better + 1]
-    return [_neighbour(pairs[place], drawn.only(place), level, n_rows) for place in numbers]
+    return [
+        _neighbour(pair, drawn.only(place), level, n_rows)
+        for place, pair in enumerate(pairs)
+        if pair.worse == pair.better + 1
+    ]
 
 
 def _neighbour(pair: Pair, between: _Differences, level: float, n_rows: int) -> Neighbours:
@@ -318,11 +321,7 @@ def _neighbour(pair: Pair, between: _Differences, level: float, n_rows: int) -> 
 
 def _conclusion(ranking: Ranking) -> str:
     n = sum(pair.is_told_apart for pair in ranking.pairs)
-    where = (
-        f"on the mean of {len(ranking.languages)} languages"
-        if len(ranking.languages) > 1
-        else f"in {ranking.languages[0]}"
-    )
+    where = on_mean_of(ranking.languages)
     lead = [entry.model.name for entry in ranking.models if entry.best_rank == 1]
     if len(lead) == 1:
         first = f"{lead[0]} is first {where}"

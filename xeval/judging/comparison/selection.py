@@ -21,7 +21,7 @@ from xeval.results.predictions import tally_of
 from xeval.results.records import CheckpointRecord, SelectionPoint
 from xeval.results.store import StoredRun
 from xeval.support.errors import DataError, StoreError
-from xeval.support.text import one_decimal, printed_difference, signed
+from xeval.support.text import on_mean_of, one_decimal, printed_difference, signed
 
 _DEV, _LAST = "English dev", "last"
 
@@ -207,9 +207,8 @@ def _oracle(language: str, measure: Measure, tables: Sequence[dict[int, pa.Table
 
 
 def _conclusion(comparison: SelectionComparison) -> str:
-    compared, n = comparison.last_minus_dev, len(comparison.oracle)
-    mean = compared.mean
-    where = f"on the mean of {n} languages" if n > 1 else f"in {comparison.oracle[0].language}"
+    compared, mean = comparison.last_minus_dev, comparison.last_minus_dev.mean
+    where = on_mean_of([choice.language for choice in comparison.oracle])
     low, high = signed(100 * mean.low), signed(100 * mean.high)
     bounds = f"{100 * mean.level:.0f} % interval of the difference {low} to {high}"
     size = f"{one_decimal(abs(printed_difference(100 * compared.mean_b, 100 * compared.mean_a)))} points"
