@@ -107,6 +107,9 @@ def test_finished_runs_give_the_expected_time(mini, options, monkeypatch):
     n_tested = sum(score.n_rows for score in record.scores.values())
     assert finished.seconds == 0
     assert other.seconds == pytest.approx(2 * 24 * train.wall_s / train.rows + (2 * 12 + n_tested) * evaluated_s)
+    [_, every] = outlook.outlook_of_grid(str(mini.task_file), seeds=[1, 2], every_checkpoint=True, **options).runs
+    n_points = len(record.training.selection_curve)
+    assert every.seconds == pytest.approx(other.seconds + n_points * n_tested * evaluated_s)
 
 
 def test_a_plan_file_is_announced_too(words, tmp_path, command):

@@ -85,6 +85,7 @@ OPENED = changed(ES, lambda place, text: f'"{text}' if place in (2, 5, 6, 9) els
 CLOSED_FAR_AWAY = changed(ES, lambda place, text: f'"{text}' if place == 2 else f'{text}"' if place == 7 else text)
 WITHIN = changed(ES, lambda place, text: f'{text} "sí"' if place == 3 else text)
 WHOLE = changed(ES, lambda place, text: f'"{text}"' if place in (1, 4) else text)
+MIXED = changed(ES, lambda place, text: {1: f'"{text}, dijo"', 3: f'{text} "sí"'}.get(place, text))
 WITH_BREAKS = changed(ES, lambda place, text: f'{text}\n"otra"\tcolumna' if place in (2, 5) else text)
 WITH_COMMAS = changed(ES, lambda place, text: f'{text}, "dijo", y más' if place in (2, 5) else text)
 
@@ -116,6 +117,7 @@ READ: dict[str, tuple[str, Any, list[tiny.Row]]] = {
     "a mark that is closed five lines on": (".tsv", plain(CLOSED_FAR_AWAY), CLOSED_FAR_AWAY),
     "marks inside": (".tsv", plain(WITHIN), WITHIN),
     "marks around whole texts, and none around others": (".tsv", plain(WHOLE), WHOLE),
+    "marks around a text with a comma, and inside others": (".tsv", plain(MIXED), MIXED),
     "csv: tabs, line breaks and marks inside": (".tsv", separated(WITH_BREAKS), WITH_BREAKS),
     "csv: marks around what was said": (".tsv", separated(SPOKEN), SPOKEN),
     "csv: marks that are not closed": (".tsv", separated(OPENED), OPENED),
