@@ -118,6 +118,7 @@ READ: dict[str, tuple[str, Any, list[tiny.Row]]] = {
     "marks inside": (".tsv", plain(WITHIN), WITHIN),
     "marks around whole texts, and none around others": (".tsv", plain(WHOLE), WHOLE),
     "marks around a text with a comma, and inside others": (".tsv", plain(MIXED), MIXED),
+    "blank lines": (".tsv", plain(ES).replace("\n", "\n\n", 3) + "\n", ES),
     "csv: tabs, line breaks and marks inside": (".tsv", separated(WITH_BREAKS), WITH_BREAKS),
     "csv: marks around what was said": (".tsv", separated(SPOKEN), SPOKEN),
     "csv: marks that are not closed": (".tsv", separated(OPENED), OPENED),
