@@ -175,6 +175,17 @@ def test_claimed_average_may_differ_by_rounding(tmp_path, claimed, is_refused):
             "rows.0.seeds: Extra inputs are not permitted, got 5",
         ),
         ('"organisation/model"', '"../../etc/passwd"', "rows.0.model: String should match pattern"),
+        ('["en", "es"]', '["en", "es", "en"]', "languages: one is listed twice"),
+        (
+            "[[rows]]",
+            "[[rows]]\n" + TABLE_TOML.partition("[[rows]]\n")[2] + "\n[[rows]]",
+            "two rows have the same name",
+        ),
+        (
+            'how = "computed"',
+            'how = "computed"\nspread = { en = 0.5, es = 0.5 }',
+            "row 'a row': a spread between seeds needs n_seeds of at least 2",
+        ),
     ],
     ids=lambda value: value[:40],
 )

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from xeval.support.findings import by_language
+from xeval.support.findings import at_most, by_language
 
 ROOT = Path(__file__).parents[1]
 
@@ -48,3 +48,7 @@ def test_its_tables_have_a_row_for_every_name_on_the_screen():
     firsts = [line.split("|")[1].split(" (")[0] for line in page.splitlines() if line.startswith("| ")]
     rows = {name.strip() for first in firsts for name in first.split(",")}
     assert names_of_findings("error", "warning", "fine") <= rows
+
+
+def test_at_most_is_the_largest_number():
+    assert at_most({"el": 0.042, "th": 0.187, "zh": 0.1}) == "at most 18.7 % (th)"

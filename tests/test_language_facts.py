@@ -2,7 +2,7 @@
 
 import pytest
 
-from xeval.definitions.languages import describe, names_of
+from xeval.definitions.languages import code_among, describe, names_of
 from xeval.kinds.answer_text import mlqa_rule
 from xeval.support.language_codes import base_language
 
@@ -22,6 +22,7 @@ KNOWN = {
     "tgl": ("Tagalog", "Latin", "Austronesian"),
     "jpn_Jpan": ("Japanese", "Japanese", "Japonic"),
     "mya_Mymr": ("Burmese", "Burmese", "Tibeto-Burman"),
+    "quy_Latn": ("Ayacucho Quechua", "Latin", "Quechuan"),
     "lo": ("Lao", "Lao", "unknown"),  # from here on, not on xeval's own list
     "bod_Tibt": ("Tibetan", "Tibetan", "unknown"),
     "xnr": ("Kangri", "Devanagari", "unknown"),
@@ -53,3 +54,9 @@ def test_codes_of_one_language_get_distinct_names():
 def test_every_code_for_chinese_uses_its_answer_rules(code):
     assert base_language(code) == "zh"
     assert mlqa_rule(code)("长城。") == "长 城"
+
+
+def test_a_word_means_the_code_that_it_is():
+    codes = ["deu_Latn", "zho_Hans", "zho_Hant"]
+    found = [code_among(codes, word) for word in ("zho_Hans", "zho_Hant", "de", "German", "zh", "Chinese", "fr")]
+    assert found == ["zho_Hans", "zho_Hant", "deu_Latn", "deu_Latn", None, None, None]
