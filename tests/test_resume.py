@@ -182,7 +182,7 @@ def test_training_without_checkpoints_goes_on_and_says_so(tmp_path, uninterrupte
         KIND, model, PAIRS, recipe(selection="last"), 1e-3, 3, CPU, lambda: 0.5, snapshots=Loud(tmp_path / "file")
     )
     assert outcome.step == N_STEPS
-    assert len(said) == N_STEPS and all("no checkpoint could be kept" in line and "\n" not in line for line in said)
+    assert len(said) == N_STEPS and all("no snapshot could be saved" in line and "\n" not in line for line in said)
 
 
 # ── SIGTERM ──
@@ -300,4 +300,4 @@ def test_checkpoint_of_another_version_is_not_resumed(tmp_path, other):
         (partial / "values.json").write_text(json.dumps(values | other))
         save_file({"weight": torch.ones(2)}, partial / "tensors.safetensors")
     assert Snapshots(tmp_path, said.append).newest().step == 1
-    assert len(said) == 1 and said[0].startswith(f"{newest}: this checkpoint is damaged or from another version of")
+    assert len(said) == 1 and said[0].startswith(f"{newest}: this snapshot is damaged or from another version of")

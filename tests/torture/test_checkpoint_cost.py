@@ -1,4 +1,4 @@
-"""What checkpoints cost for a model of DistilmBERT's size."""
+"""What snapshots cost for a model of DistilmBERT's size."""
 
 import time
 from functools import partial
@@ -47,7 +47,7 @@ def test_saving_stays_within_its_share_of_the_time(tmp_path, figure, monkeypatch
     size = sum(path.stat().st_size for path in tmp_path.rglob("*") if path.is_file())
     kept = "best weights kept" if keep_best else "last weights kept"
     figure(
-        f"a checkpoint of DistilmBERT, {kept}",
+        f"a snapshot of DistilmBERT, {kept}",
         f"{size / 1e6:,.0f} MB in {wall_s:.1f} s, one every {interval_s:.0f} s: {wall_s / interval_s:.1%} of the time",
     )
     assert wall_s / interval_s <= SHARE_OF_TIME

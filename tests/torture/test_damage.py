@@ -124,7 +124,7 @@ KINDS = {
     "cache of encoded rows": (encoded_rows, "made again"),
     "generated corpus": (corpus, "made again"),
     "cache of weights": (weights, "not used"),
-    "checkpoint": (checkpoint, "named, and the one before it taken"),
+    "snapshot": (checkpoint, "named, and the one before it used"),
 }
 
 

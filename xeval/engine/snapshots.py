@@ -62,7 +62,7 @@ class Snapshots:
         except ClaimError:
             raise  # another process is running this training
         except (OSError, SafetensorError, StoreError) as error:
-            self._say(f"{path}: no checkpoint could be kept: {one_line(error)}; the training itself continues")
+            self._say(f"{path}: no snapshot could be saved: {one_line(error)}; training continues")
             saved = False
         now_s = time.monotonic()
         self._next_at_s = now_s + max(LEAST_INTERVAL_S, (now_s - started_s) / SHARE_OF_TIME)
@@ -75,7 +75,7 @@ class Snapshots:
             if snapshot is not None:
                 return snapshot
             other = "from another version of xeval, torch or transformers"
-            self._say(f"{path}: this checkpoint is damaged or {other}, so it is ignored")
+            self._say(f"{path}: this snapshot is damaged or {other}, so it is ignored")
         return None
 
     def clear(self) -> None:

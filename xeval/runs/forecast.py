@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError
 
-from xeval.checks.before.machine_checks import BYTES_PER_WEIGHT, CHECKPOINT_COPIES, CHECKPOINTS
+from xeval.checks.before.machine_checks import BYTES_PER_WEIGHT, SNAPSHOT_COPIES, SNAPSHOTS
 from xeval.definitions.recipe import Recipe
 from xeval.definitions.toml import Frozen
 from xeval.engine import environment
@@ -95,7 +95,7 @@ class Forecast(Frozen):
     @property
     def snapshots_bytes(self) -> int:
         """Largest size of the snapshots that a training in progress keeps to resume from."""
-        return self.weights_bytes * CHECKPOINT_COPIES * CHECKPOINTS
+        return self.weights_bytes * SNAPSHOT_COPIES * SNAPSHOTS
 
     @property
     def memory_bytes(self) -> int:

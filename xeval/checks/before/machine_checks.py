@@ -8,8 +8,8 @@ from xeval.support.findings import Finding, error, fine, warning
 from xeval.support.text import counted
 
 BYTES_PER_WEIGHT = 4  # fine-tuned weights are kept in float32
-CHECKPOINT_COPIES = 4  # weights, the optimizer's two moments, and the best weights so far
-CHECKPOINTS = KEPT + 1  # those kept while the next is written
+SNAPSHOT_COPIES = 4  # weights, the optimizer's two moments, and the best weights so far
+SNAPSHOTS = KEPT + 1  # those kept while the next is written
 
 
 def check_batch(
@@ -34,23 +34,23 @@ def check_batch(
 
 
 def check_disk(folder: Path, n_weights: int) -> Finding:
-    """Check that fine-tuned weights and checkpoints can be kept in `folder`, which need not exist yet."""
+    """Check that fine-tuned weights and snapshots can be kept in `folder`, which need not exist yet."""
     if not can_be_written(folder):
         return warning(
             "disk space",
-            f"{folder} cannot be written, so fine-tuned weights are not kept and interrupted trainings not resumed",
-            "Set XEVAL_CACHE to a folder that can be written.",
+            f"{folder} is not writable, so fine-tuned weights are not kept and interrupted training is not resumed",
+            "Set XEVAL_CACHE to a writable folder.",
         )
     free, weights = free_bytes(folder), n_weights * BYTES_PER_WEIGHT
-    checkpoints = weights * CHECKPOINT_COPIES * CHECKPOINTS
+    snapshots = weights * SNAPSHOT_COPIES * SNAPSHOTS
     evidence = (
-        f"{free / 1e9:,.1f} GB free in {folder}; fine-tuned weights take {weights / 1e9:,.2f} GB, checkpoints to resume"
-        f" from up to {checkpoints / 1e9:,.2f} GB"
+        f"{free / 1e9:,.1f} GB free in {folder}; fine-tuned weights take {weights / 1e9:,.2f} GB, snapshots of the"
+        f" training up to {snapshots / 1e9:,.2f} GB"
     )
     fix = "Free space there, or set XEVAL_CACHE to a folder with more."
     if free < weights:
         return error("disk space", evidence, fix)
-    return warning("disk space", evidence, fix) if free < weights + checkpoints else fine("disk space", evidence)
+    return warning("disk space", evidence, fix) if free < weights + snapshots else fine("disk space", evidence)
 
 
 def check_device(device: str, arithmetic: str, hardware: dict[str, str | int], has_gpu: bool) -> Finding:
