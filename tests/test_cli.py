@@ -51,7 +51,7 @@ def tiny_run(mini, checkpoint_of) -> list[str]:
         (("run", "xnli", "--model", "mbert", "--selection", "best"), "selection"),
         (("run", "xnli", "--model", "mbert", "--max-train", "0"), "at least 1, got 0"),
         (("run", "xnli", "--model", "mbert", "--seed", "-1"), "seed"),
-        (("run", "xnli", "--model", "mbert", "--seed", "5-1"), "in rising order, got '5-1'"),
+        (("run", "xnli", "--model", "mbert", "--seed", "5-1"), "in ascending order, got '5-1'"),
         (("run", "xnli", "--model", "mbert", "--seed", "1-99999999"), "at most 1,000 seeds"),
         (("run", "xnli", "--model", "mbert", "--language", "Spansh"), "did you mean 'es'?"),
         (("run", "xnli", "--model", "mbert", "--dtype", "int8"), "wanted one of auto, float32, bfloat16"),

@@ -122,7 +122,7 @@ def test_progress_on_a_terminal_is_one_table(monkeypatch):
     text = shown.getvalue()
     assert "xnli-mini, mini-mbert, seed 1" in text
     assert "train: 5 of 8 steps" in text
-    assert "1 of 3 runs ended (1 could not be made), 1 running, 1 waiting" in text
+    assert "1 of 3 runs ended (1 could not be completed), 1 running, 1 waiting" in text
 
 
 def test_request_is_described_in_one_line():

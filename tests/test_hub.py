@@ -398,10 +398,10 @@ def test_conversion_on_the_hub_is_fetched_and_checked(root, connect, tmp_path, m
 
 
 ADVICE = {
-    401: "it does not know your token: log in again with hf auth login, or correct or unset HF_TOKEN",
+    401: "it does not accept your token: log in again with hf auth login, or correct or unset HF_TOKEN",
     403: "check that your token may read it",
     404: "check the id and HF_ENDPOINT",
-    429: "it was asked too often: run the command again in a few minutes",
+    429: "it got too many requests: run the command again in a few minutes",
     503: "complete files are kept, so run the command again later",
 }
 

@@ -331,7 +331,7 @@ def test_one_target_language_is_singular():
 @pytest.mark.parametrize(
     ("value", "sha256", "why"),
     [
-        (0.34, None, "only collapsed trainings of it"),
+        (0.34, None, "only collapsed training runs of it"),
         (0.9, SHA, "only runs of other files under its name"),
         (None, None, "no finished run of it"),
     ],

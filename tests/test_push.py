@@ -190,7 +190,7 @@ REFUSALS = {
         {"writer": "another", "readers": [TOKEN]},
         "your token is not allowed to do that (403)",
     ),
-    "a token that nobody knows": ({"writer": "another"}, "the hub does not know your token (401)"),
+    "a token that nobody knows": ({"writer": "another"}, "the hub does not accept your token (401)"),
 }
 
 

@@ -477,4 +477,4 @@ def test_doctor_reports_what_a_run_would_refuse(command, mini, folder):
     pad_on_the_left(folder)
     words = ["--data", mini.data, "--device", "cpu", "--dtype", "float32", "--no-train"]
     code, out, _ = command("doctor", mini.task_file, "--model", folder, *words)
-    assert code == 1 and "bert: ✗ trial: a plain call, model(**tokenizer(...)), gives something else" in out
+    assert code == 1 and "bert: ✗ trial: a plain call, model(**tokenizer(...)), gives other results" in out

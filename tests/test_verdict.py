@@ -396,7 +396,7 @@ def test_evaluated_checkpoint_needs_no_training_rows():
     assert row_verdict.mean.outcome != "no verdict"
 
 
-# ── only like is compared with like ──
+# ── rows adapted differently are not compared ──
 
 
 def trained_as(**settings) -> list[RunRecord]:
@@ -418,12 +418,12 @@ def test_row_is_judged_only_by_the_same_adaptation(ours, theirs):
         assert outcomes <= {"reproduced", *UNSETTLED}
         return
     assert outcomes == {"no verdict"}
-    assert row_verdict.mean.sentence.count(". ") == 0 and "only like is compared with like" in row_verdict.mean.sentence
+    assert row_verdict.mean.sentence.count(". ") == 0 and "so the two are not comparable" in row_verdict.mean.sentence
 
 
 def test_reason_names_both_adaptations():
     said = judged(trained_as(adaptation="lora"), a_table()).mean.sentence
-    assert "no verdict; the published row comes from full fine-tuning, ours from LoRA, and only like" in said
+    assert "no verdict; the published row comes from full fine-tuning, ours from LoRA, so the two" in said
     said = judged(trained_as(adaptation="frozen"), a_table(layers_frozen=6)).mean.sentence
     assert "the published row comes from frozen embeddings and 6 frozen layers, ours from a frozen encoder" in said
 

@@ -103,7 +103,7 @@ def test_full_cache_removes_weights_unused_for_a_week(empty, monkeypatch):
     old = [put(f"old-{days}", 400_000, days) for days in (8, 20, 30)]
     new = [put(f"new-{days}", 400_000, days) for days in (0, 6)]
     said = cache.forget_unused("weights")
-    told = "removed from the cache: 3 trainings whose weights nobody had used for 7 days (0.0 GB), since"
+    told = "removed from the cache: 3 training runs whose weights nobody had used for 7 days (0.0 GB), since"
     assert said.startswith(told)
     assert not any(path.exists() for path in old) and all(path.exists() for path in new)
     assert cache.forget_unused("weights") == ""  # what is left fits
@@ -114,7 +114,7 @@ def test_full_cache_removes_weights_unused_for_a_week(empty, monkeypatch):
 def test_cache_removes_no_more_weights_than_needed(empty, monkeypatch):
     monkeypatch.setattr(cache, "WEIGHTS_LIMIT_BYTES", 900_000)
     old = [put(f"old-{days}", 400_000, days) for days in (8, 20, 30)]
-    assert cache.forget_unused("weights").startswith("removed from the cache: 1 training whose")
+    assert cache.forget_unused("weights").startswith("removed from the cache: 1 training run whose")
     assert [path.exists() for path in old] == [True, True, False]
     monkeypatch.setattr(cache, "WEIGHTS_LIMIT_BYTES", 10e9)
     assert cache.forget_unused("weights") == ""
@@ -128,7 +128,7 @@ def test_weights_used_again_stay_in_a_full_cache(finished, monkeypatch):
     monkeypatch.setattr(cache, "WEIGHTS_LIMIT_BYTES", 1)
     old, notes = put("old", 400_000, 8), Notes()
     finished.run(seeds=[4], languages=["en"], reporter=notes)
-    told = "removed from the cache: 1 training whose weights nobody had used for 7 days"
+    told = "removed from the cache: 1 training run whose weights nobody had used for 7 days"
     assert any(told in line for line in notes.lines)
     assert kept.exists() and not old.exists()
 

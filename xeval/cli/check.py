@@ -12,7 +12,7 @@ from xeval.judging.gate.findings import Outcome, Thresholds
 from xeval.report import from_folder
 from xeval.support.files import write_output
 
-_POINTS = "Points that a score may fall by"
+_UNEXPLAINED = "may fall, even if chance cannot explain the drop"
 
 
 def check(
@@ -25,7 +25,7 @@ def check(
             metavar="POINTS",
             min=0,
             max=100,
-            help=f"{_POINTS} in a language, whatever the statistics say.",
+            help=f"Points by which a language's score {_UNEXPLAINED}.",
         ),
     ] = Thresholds.cell,
     mean_threshold: Annotated[
@@ -35,7 +35,7 @@ def check(
             metavar="POINTS",
             min=0,
             max=100,
-            help=f"{_POINTS} in the mean, whatever the statistics say.",
+            help=f"Points by which the mean {_UNEXPLAINED}.",
         ),
     ] = Thresholds.mean,
     throughput_threshold: Annotated[
@@ -45,7 +45,7 @@ def check(
             metavar="SHARE",
             min=0,
             max=1,
-            help="Share of the blessed speed that the speed may fall to.",
+            help="Lowest speed allowed, as a share of the blessed speed.",
         ),
     ] = Thresholds.throughput,
     junit: Annotated[Path | None, typer.Option("--junit", metavar="FILE", help="Write JUnit XML to this file.")] = None,

@@ -154,7 +154,7 @@ def numbers(values: list[str] | None) -> list[int]:
             raise typer.BadParameter(f"--seed: wanted whole numbers, as in 1,2,3 or 1-5, got {word!r}")
         first, last = int(ends[0]), int(ends[-1])
         if not first <= last < first + _MOST_SEEDS:
-            raise typer.BadParameter(f"--seed: wanted at most {_MOST_SEEDS:,} seeds in rising order, got {word!r}")
+            raise typer.BadParameter(f"--seed: wanted at most {_MOST_SEEDS:,} seeds in ascending order, got {word!r}")
         seeds += range(first, last + 1)
     return seeds
 

@@ -158,7 +158,7 @@ def _verdicts(outlook: "Outlook") -> str:
     if most < 0.01:
         even = "not even" if max(shares) == 0 else "even"
         return f"{sentence}, {even} with {MOST_SEEDS}: training runs like the published one differ too much"
-    return f"{sentence}; no number up to {MOST_SEEDS} shows it right in more than {_of_100(most)} of 100 cases"
+    return f"{sentence}; no number of seeds up to {MOST_SEEDS} shows it right in more than {_of_100(most)} of 100 cases"
 
 
 def _right(low: float, high: float) -> str:

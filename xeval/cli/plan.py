@@ -113,9 +113,8 @@ def _verdicts(plan: "Plan") -> Iterator[str]:
     if trained:
         within = f"±{Tolerance.mean} points on the mean, ±{Tolerance.cell} in a language"
         yield (
-            "Verdicts: if a published row is exactly true of these training runs, this many of 100 such grids"
-            f" call it reproduced ({within}); nearly all the others leave it undecided, and a few call it not"
-            " reproduced."
+            "Verdicts: if a published row were exactly right, this many of 100 such grids would call it reproduced"
+            f" ({within}). Nearly all the others would leave it undecided, and a few would call it not reproduced."
         )
     for table, row in trained:
         yield from _table_of_power(row, table)

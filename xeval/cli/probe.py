@@ -42,7 +42,7 @@ def probe(
         int,
         typer.Option("--max-rows", min=1, metavar="N", help="Number of sentences in each language, drawn at random."),
     ] = 200,
-    seed: Annotated[int, typer.Option("--seed", min=0, metavar="SEED", help="Seed of that draw.")] = 0,
+    seed: Annotated[int, typer.Option("--seed", min=0, metavar="SEED", help="Seed of the random draw.")] = 0,
     data: Data = None,
     results: Results = Path("results"),
     output_format: Annotated[

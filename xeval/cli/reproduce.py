@@ -54,8 +54,8 @@ def reproduce(
 ) -> None:
     """Run the models of a published table on its languages, each with the recipe named in the table's file.
 
-    Prints the plan first, like xeval run. Without --seed, uses as many seeds as give the table's rows an even chance to
-    be shown right if they are true, or three if no number up to 10 does.
+    Prints the plan first, like xeval run. Without --seed, uses the fewest seeds that give the table's rows an even
+    chance of being called reproduced if they are true, or three if no number up to 10 does.
 
     Exits with 1 if a mean or a cell is shown not to be reproduced; an undecided verdict exits with 0.
     """

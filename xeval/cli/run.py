@@ -36,9 +36,7 @@ def run(
     on: On = Where.local,
     plan: Annotated[
         Path | None,
-        typer.Option(
-            "--plan", metavar="FILE", help="Make the runs of this file, written by xeval plan, and no others."
-        ),
+        typer.Option("--plan", metavar="FILE", help="Run exactly the runs in this file, which xeval plan wrote."),
     ] = None,
     log_to: LogTo = None,
     dry_run: DryRun = False,

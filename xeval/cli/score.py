@@ -48,7 +48,7 @@ def score(
     ],
     language: Languages = None,
     seed: Annotated[
-        int, typer.Option("--seed", min=0, metavar="SEED", help="Which of several trainings made them.")
+        int, typer.Option("--seed", min=0, metavar="SEED", help="Which of several training runs made them.")
     ] = 0,
     data: Data = None,
     labels: Annotated[

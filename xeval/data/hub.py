@@ -190,7 +190,7 @@ def _explain_push(error: Exception) -> str:
 
 
 _EXPLAINED: dict[int | None, str] = {
-    401: "the hub does not know your token (401); log in again with hf auth login, or set HF_TOKEN",
+    401: "the hub does not accept your token (401); log in again with hf auth login, or set HF_TOKEN",
     403: "your token is not allowed to do that (403); give it write access, and check that the repository accepts pull"
     " requests",
     409: "the repository has changed in the meantime (409); run the command again on its new state",
@@ -412,9 +412,9 @@ _OF_THE_DISK = {
     *(errno.ENOENT, errno.ENOTDIR, errno.EEXIST),
 }
 _REFUSED = {
-    401: "it does not know your token: log in again with hf auth login, or correct or unset HF_TOKEN",
+    401: "it does not accept your token: log in again with hf auth login, or correct or unset HF_TOKEN",
     403: "check that your token may read it",
-    429: "it was asked too often: run the command again in a few minutes; hf auth login raises the limit",
+    429: "it got too many requests: run the command again in a few minutes; hf auth login raises the limit",
 }
 _SERVER_ERRORS = 500
 

@@ -274,7 +274,7 @@ class _Row:
         if _is_adapted_as(record, self.row):
             return ""
         published, ours = in_words(self.row.model_dump()), in_words(record.recipe.values)
-        return f"the published row comes from {published}, ours from {ours}, and only like is compared with like"
+        return f"the published row comes from {published}, ours from {ours}, so the two are not comparable"
 
     @cached_property
     def _collapses(self) -> list[str | None]:

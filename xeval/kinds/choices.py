@@ -197,7 +197,7 @@ class MultipleChoice(Kind):
 
     @classmethod
     def exhibits(cls, answers: Mapping[str, Sequence[pa.Table]], labels: Sequence[str]) -> list[Exhibit]:
-        """Show whether a choice is preferred for its place."""
+        """Show whether a choice is preferred for its position."""
         lines: list[tuple[Cell, ...]] = []
         for language, tables in answers.items():
             table = pooled(tables, "label", "prediction")
@@ -208,4 +208,4 @@ class MultipleChoice(Kind):
                 shares = [share_of(own.sum(), len(gold)) for own in (is_gold, is_predicted)]
                 lines.append((language, choice, *shares, share_of((is_gold & is_predicted).sum(), is_gold.sum())))
         header = (LANGUAGE, "choice", "is the right one in", "is chosen in", "is chosen where it is right")
-        return [Exhibit("Is a choice preferred for its place?", header, lines)]
+        return [Exhibit("Is a choice preferred for its position?", header, lines)]

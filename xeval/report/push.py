@@ -145,7 +145,7 @@ def _text_of(card: bytes) -> str:
     try:
         return card.decode()
     except UnicodeDecodeError as error:
-        raise XevalError(f"{card_on_hub.CARD}: it is not UTF-8; put that right on the hub first") from error
+        raise XevalError(f"{card_on_hub.CARD}: it is not UTF-8; fix that on the hub first") from error
 
 
 def _with_task(card: str, matrix: Matrix, task: Task | None, source: str) -> str:

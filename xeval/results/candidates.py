@@ -149,7 +149,7 @@ def join_checkpoints(source: Path, folder: Path, record: RunRecord) -> None:
     """Add the checkpoints of the run in `source` to those of the run in `folder`; `record` has the training of both.
 
     For a language that both have, the predictions in `folder` stay. Raises StoreError if the checkpoints in `source`
-    cannot be used or are of another course of the training, and OSError if something cannot be written.
+    cannot be used or are of a different training run, and OSError if something cannot be written.
     """
     theirs, target = load_checkpoints(source, record), checkpoints_of(folder)
     finish_sealing(target)
@@ -163,7 +163,7 @@ def join_checkpoints(source: Path, folder: Path, record: RunRecord) -> None:
     if [(each.step, each.weights_sha256) for each in mine.checkpoints] != [
         (each.step, each.weights_sha256) for each in theirs.checkpoints
     ]:
-        raise StoreError(f"{checkpoints_of(source)}: from another course of the training than {target}, which is kept")
+        raise StoreError(f"{checkpoints_of(source)}: from a different training run than {target}, which is kept")
     joined = [_joined(*both) for both in zip(mine.checkpoints, theirs.checkpoints, strict=True)]
     languages = list(dict.fromkeys([*mine.languages, *theirs.languages]))
     with sealing(target) as partial:

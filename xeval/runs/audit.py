@@ -66,7 +66,7 @@ class Audit:
     def conclusion(self) -> str:
         result, metric = self.looked, metric_in_words(self.metric)
         low, high = (one_decimal(100 * end) for end in (self.low, self.high))
-        on_all = f", and between {low} and {high} on all (95 %, at whatever row the audit stops)"
+        on_all = f", and between {low} and {high} on all (95 %, valid wherever the audit stops)"
         return (
             f"{result.outcome.capitalize()} after {result.n_rows:,} of {self.n_rows:,} {self.unit},"
             f" {self.wall_s:.1f} s: {metric} in {self.language} is claimed to be {100 * self.claimed:g}"

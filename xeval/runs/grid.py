@@ -486,7 +486,7 @@ def reproduce(reference: str, **options: Any) -> Runs:
     """Run every model of a published table on its languages, with the recipe that its file names for the row.
 
     Takes the options of `run` except `task`, `models`, `recipe` and `languages`. Without `seeds`, uses as many as give
-    the table's rows an even chance to be called reproduced if they are true, or three if no number up to ten does.
+    the table's rows an even chance of being called reproduced if they are true, or three if no number up to ten does.
 
     Raises XevalError like `run`, and for a table without a row that comes from training in one language.
     """

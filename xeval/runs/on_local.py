@@ -136,7 +136,9 @@ class _Supervisor:
             self._waiting.appendleft(number)
             self._table.lose(number, why)
         else:
-            self._end(number, Outcome(problem=f"{why}, {self._losses[number]} times; memory may be short"))
+            self._end(
+                number, Outcome(problem=f"{why}, {self._losses[number]} times; the machine may be short of memory")
+            )
         self._renew(worker)
 
     def _end(self, number: int, outcome: Outcome) -> None:

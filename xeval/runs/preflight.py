@@ -233,8 +233,8 @@ def _try_out(
     if not trial.has_numbers:
         return [warning("trial", "some of its outputs are not numbers", "Look for inf and NaN in its weights.")]
     if difference is None:
-        return [fine("trial", "a few rows give the same as in a plain call of transformers")]
-    return [error("trial", f"a plain call, model(**tokenizer(...)), gives something else; difference: {difference}")]
+        return [fine("trial", "a few rows give the same outputs as a plain call of transformers")]
+    return [error("trial", f"a plain call, model(**tokenizer(...)), gives other results; difference: {difference}")]
 
 
 def _findings_of_trial(

@@ -213,7 +213,7 @@ def _why_unranked(runs: Sequence[StoredRun], checkpoint: Checkpoint) -> str:
     """Return what there is instead of a sound run of the checkpoint with scores."""
     own = [run.record for run in runs if run.record.model.sha256 == checkpoint.sha256]
     if any(record.scores for record in own):
-        return "only collapsed trainings of it"
+        return "only collapsed training runs of it"
     if not own and any(run.record.model.id == checkpoint.id for run in runs):
         return "only runs of other files under its name"
     return "no finished run of it"

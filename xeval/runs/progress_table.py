@@ -112,6 +112,6 @@ class ProgressTable:
             cells = (self._names[number], where, doing)
             table.add_row(*(Text(one_line(cell), no_wrap=True, overflow="ellipsis") for cell in cells))
         n_waiting = len(self._names) - self._n_ended - len(self._going_on)
-        failed = f" ({self._n_failed} could not be made)" if self._n_failed else ""
+        failed = f" ({self._n_failed} could not be completed)" if self._n_failed else ""
         counts = f"{self._n_ended} of {counted(len(self._names), 'runs')} ended{failed}"
         return Group(table, Text(f"{counts}, {len(self._going_on)} running, {n_waiting} waiting"))

@@ -54,7 +54,7 @@ def score(task: str, predictions: PathLike, *, model: str, **options: Any) -> Ru
         task: a task's name, or the path of a task file.
         predictions: a file, or a folder with a file for each language (see `xeval.data.given_files`).
         model: which model made them: an alias or hub id, to be compared with published rows, or any name.
-        seed: which of several trainings made them.
+        seed: which of several training runs made them.
         languages: codes; by default, all that have predictions.
         data: a local copy of the data (see `xeval.data.layouts`), or objects, as for `xeval.run`; XEVAL_DATA or the
             hub's by default.

@@ -97,7 +97,7 @@ def _manifests(part: Part, below: str) -> list[Path]:
 
 
 _FORGOTTEN = {  # part → what is said of so many of its folders
-    "weights": ("trainings", "whose weights", "; --keep-weights keeps a run's weights in its folder"),
+    "weights": ("training runs", "whose weights", "; --keep-weights keeps a run's weights in its folder"),
     "objects": ("copies of objects", "that", ""),
 }
 

@@ -61,7 +61,7 @@ def _pieces_per_word(numbers: dict[str, float]) -> Finding:
     return warning(
         name,
         by_language(hurt, "{:.1f}"),
-        "Expect less of these languages: even if the vocabulary is the right one, it has hardly any of their words.",
+        "Expect lower scores in these languages: even if the vocabulary is right, it has hardly any of their words.",
     )
 
 
@@ -78,5 +78,5 @@ def _truncation(shares: dict[str, float], max_length: int | None, unit: str) -> 
     return warning(
         name,
         f"{by_language(hurt)} of {unit} are cut off{at}",
-        "Raise --max-length, or expect less of these languages; published numbers may have the same handicap.",
+        "Raise --max-length, or expect lower scores in these languages; published numbers may have the same handicap.",
     )

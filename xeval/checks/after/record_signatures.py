@@ -176,7 +176,8 @@ def low_everywhere(record: RunRecord, published: ReferenceRow | None, hints: Seq
     if max(points.values()) > -LOW_EACH:
         return None
     fix = (
-        "Compare tokenizer (xeval doctor), library versions and recipe with the source's: a seed alone seldom does it."
+        "Compare tokenizer (xeval doctor), library versions and recipe with the source's: another seed alone rarely"
+        " explains it."
     )
     if hints:
         fix = f"First fix the tokenizer: {hints[0].evidence}."

@@ -101,9 +101,7 @@ def _shown(share: Share | None) -> tuple[str, str]:
 
 def _notes(retention: Retention) -> list[str]:
     has_home = any(row.language == retention.training_language for row in retention.languages)
-    parts = (
-        ": at home, what is lost in the training language; in transfer, what is lost beyond that" if has_home else ""
-    )
+    parts = ": at home, the loss in the training language; in transfer, what is lost beyond that" if has_home else ""
     notes = [
         "Kept: B's score as a share of A's, with an interval by paired bootstrap over the test rows, with both models"
         f" held fixed; above chance: the same for the part above chance. Loss, in points{parts}. Kappa: Cohen's kappa"

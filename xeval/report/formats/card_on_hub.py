@@ -33,8 +33,8 @@ def with_section(card: str, name: str, section: str) -> str:
         return _joined(card, block)
     if len(starts) != 1 or len(ends) != 1 or starts > ends:
         raise XevalError(
-            f"{CARD}: wanted one line {begin} and below it one line {end}, got {len(starts)} and {len(ends)}; put that"
-            " right on the hub, or remove them, and the section goes to the end of the card"
+            f"{CARD}: wanted one line {begin} and below it one line {end}, got {len(starts)} and {len(ends)}; fix that"
+            " on the hub, or remove these lines, and the section goes to the end of the card"
         )
     before, after = "".join(lines[: starts[0]]), "".join(lines[ends[0] + 1 :])
     return before + _in_its_newlines(block, card) + after
@@ -148,4 +148,4 @@ def _refuse_bombs(text: str) -> None:
 
 
 def _odd(why: str) -> XevalError:
-    return XevalError(f"{CARD}: its metadata cannot be edited: {one_line(why)}; put that right on the hub first")
+    return XevalError(f"{CARD}: its metadata cannot be edited: {one_line(why)}; fix that on the hub first")
