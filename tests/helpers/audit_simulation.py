@@ -45,7 +45,7 @@ def rates(off: float, tolerance: float, sizes: np.ndarray, n_experiments: int, s
 def describe(off: float, tolerance: float, found: dict[str, float]) -> str:
     return (
         f"off by {off:+.1f}, tolerance {tolerance}: confirmed {100 * found['confirmed']:.1f} %, refuted"
-        f" {100 * found['refuted']:.1f} %, after {found['rows']:,.0f} rows in the mean; interval without the truth"
+        f" {100 * found['refuted']:.1f} %, after {found['rows']:,.0f} rows on average; interval without the truth"
         f" {100 * found['missed']:.1f} %"
     )
 

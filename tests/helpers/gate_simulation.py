@@ -193,7 +193,7 @@ WORLDS = {
 SEEDS = (2, 3, 5)
 
 if __name__ == "__main__":
-    print(f"no drop: % of {N_WITHOUT_DROP} experiments in which the gate failed all the same (and on what)")
+    print(f"no drop: % of {N_WITHOUT_DROP} experiments in which the gate failed anyway (and on what)")
     for name, world in WORLDS.items():
         for n_seeds in SEEDS:
             print(f"{name}, {n_seeds} seeds: {of_world(world, n_seeds, Drop(), N_WITHOUT_DROP, seed=7)}", flush=True)

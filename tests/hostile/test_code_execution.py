@@ -49,7 +49,7 @@ NAMES = [
 
 
 def test_there_are_enough_canaries(figure):
-    figure("code that would run if it were let", f"{len(CANARIES)} canaries, {len(NAMES) * 5} words for a shell")
+    figure("code that would run if it were allowed to", f"{len(CANARIES)} canaries, {len(NAMES) * 5} words for a shell")
     assert len(CANARIES) >= 20
 
 
