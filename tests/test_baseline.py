@@ -123,7 +123,7 @@ GOOD = baseline.to_toml(BASELINE)
         ("2980, 3005, 3015", '"2980", 3005, 3015', "n_correct"),
         ("seeds = [1, 2, 3]", "seeds = [1, 3, 2]", "seeds: wanted each once, in ascending order"),
         ("seeds = [1, 2, 3]", "seeds = [1, 2, 2]", "seeds: wanted each once, in ascending order"),
-        ("trained = true", "trained = false", "weights_sha256: wanted one hash for each seed of a training"),
+        ("trained = true", "trained = false", "weights_sha256: wanted one hash for each seed of a training run"),
         ("mean_percent = 70.0", "mean_percent = 71.0", "mean_percent is 71.0, but the languages give 70.00"),
         ("mean_percent = 70.0", "mean_percent = 700.0", "mean_percent"),
         ("mean_percent = 70.0", "mean_percent = nan", "mean_percent"),

@@ -3,8 +3,8 @@
 `python -m tests.helpers.rank_simulation` prints the answer.
 
 Each experiment draws premises that three hypotheses share and five languages translate, and several models with some
-trainings each, as in `compare_simulation.py`. In addition, each training has luck that all its languages share. The
-question is whether the models differ beyond these rows and these trainings: equal models have equal expected
+training runs each, as in `compare_simulation.py`. In addition, each training run has luck that all its languages share.
+The question is whether the models differ beyond these rows and these training runs: equal models have equal expected
 accuracies, so distinguishing them is a mistake.
 """
 
@@ -36,12 +36,12 @@ class World:
     name: str
     points: tuple[float, ...]  # each model's expected accuracies minus the first one's
     n_seeds: tuple[int, ...]
-    sd: tuple[float, ...]  # of a training's luck, in points of accuracy
+    sd: tuple[float, ...]  # of a training run's luck, in points of accuracy
 
 
 def equal(n: int, n_seeds: int, *sd: float) -> World:
     between = " and ".join(map(str, sd))
-    name = f"{n} equal models, seeds {n_seeds}, luck of a training {between} points"
+    name = f"{n} equal models, seeds {n_seeds}, luck of a training run {between} points"
     return World(name, (0.0,) * n, (n_seeds,) * n, tuple(sd[place % len(sd)] for place in range(n)))
 
 
@@ -56,7 +56,7 @@ WORLDS = (
     equal(5, 5, 0.3, 2.0),
     equal(15, 3, 0.5),
     equal(15, 3, 0.3, 2.0),
-    World("5 equal models, seeds 1 to 5, luck of a training 1 point", (0.0,) * 5, (1, 2, 3, 4, 5), (1.0,) * 5),
+    World("5 equal models, seeds 1 to 5, luck of a training run 1 point", (0.0,) * 5, (1, 2, 3, 4, 5), (1.0,) * 5),
     World("5 models, two apart by 3 points from three, seeds 3", (0, 0, 0, 3, 3), (3,) * 5, (0.5,) * 5),
     World("5 models, 2 points between each, seeds 3", (0, 2, 4, 6, 8), (3,) * 5, (0.5,) * 5),
     World("5 models, 2 points between each, seeds 5", (0, 2, 4, 6, 8), (5,) * 5, (0.5,) * 5),

@@ -249,7 +249,7 @@ def _lead(case: Case, ranks: Ranks, path: Path) -> None:
 
 
 def note_random_numbers() -> list[float]:
-    """The list that receives the random number that would be drawn next, at each batch of a training from now on."""
+    """The list of the random number that would be drawn next, at each batch of a training run from now on."""
     logits_of, drawn = xeval.engine.steps.logits_of, []
 
     def watched(model, pairs, rows, compute):

@@ -25,13 +25,13 @@ from xeval.results.records import Limits
 LANGUAGES = {"en": 1.0, "es": 0.55, "zh": 0.4}  # by how much ability exceeds the mean difficulty
 N_EXPERIMENTS = 200
 N_PREMISES, PER_PREMISE = 1670, 3
-SD_ALL, SD_LANGUAGE = 0.008, 0.006  # a training's luck, on the scale of difficulty (standard deviation 1)
+SD_ALL, SD_LANGUAGE = 0.008, 0.006  # a training run's luck, on the scale of difficulty (standard deviation 1)
 SD_PREMISE, SD_ROW = 0.15, 0.4
 SD_TOTAL = np.sqrt(SD_ALL**2 + SD_LANGUAGE**2 + SD_PREMISE**2 + SD_ROW**2)
 
 
 def expected_accuracy(ability: float, difficulty: np.ndarray) -> float:
-    """The mean over (N,) rows of the probability that a training has them right: the truth, in points."""
+    """The mean over (N,) rows of the probability that a training run has them right: the truth, in points."""
     return 100 * float(ndtr((ability - difficulty) / SD_TOTAL).mean())
 
 

@@ -74,7 +74,7 @@ def test_run_killed_at_any_step_ends_identically(run_in, whole, tmp_path, figure
     answers = [killed_and_run_again(run_in, tmp_path / "run", kill_at_step=step) for step in steps]
     same = [answer.results() == whole.results() for answer in answers]
     figure(
-        f"SIGKILL at {'each' if n_apart == 1 else 'some'} of the {n_steps} steps of a training",
+        f"SIGKILL at {'each' if n_apart == 1 else 'some'} of the {n_steps} steps of a training run",
         f"{sum(same)} resumed, bit-identical",
     )
     assert all(same)
@@ -198,6 +198,6 @@ def test_torn_network_disk_repeats_no_training(victims, world_in, run_in, tmp_pa
     assert sorted((tmp_path / "trained").read_text().split()) == [str(seed) for seed in seeds]
     check_nothing_is_partial(tmp_path / "shared")
     runs = store.load_runs(tmp_path / "shared" / "results")
-    what = f"{n_processes} processes over a grid of {len(seeds)} trainings there, {n_stale} times ESTALE"
+    what = f"{n_processes} processes over a grid of {len(seeds)} training runs there, {n_stale} times ESTALE"
     figure(what, f"each trained once, {len(runs)} runs complete")
     assert sorted(run.record.seed for run in runs) == seeds and n_stale > 0

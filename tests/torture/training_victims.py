@@ -163,7 +163,7 @@ def _signal_at(moment: str, number: int) -> None:
     setattr(owner, name, signalling)
 
 
-# Moments of a training that stops early, after its second selection.
+# Moments of a training run that stops early, after its second selection.
 MOMENTS = {
     "in a step": (Outcome, "count_step"),
     "in the evaluation that ends it": (Selection, "score"),

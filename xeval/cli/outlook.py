@@ -99,7 +99,7 @@ def _names(names: list[str], things: str) -> str:
 
 
 def _space(outlook: "Outlook") -> Iterator[str]:
-    """Yield lines on what must be downloaded, and on what trainings leave on the disk."""
+    """Yield lines on what must be downloaded, and on what training runs leave on the disk."""
     if outlook.downloads:
         known = sum(n_bytes or 0 for n_bytes in outlook.downloads.values())
         unknown = [what for what, n_bytes in outlook.downloads.items() if n_bytes is None]

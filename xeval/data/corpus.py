@@ -38,7 +38,7 @@ class Corpus:
 
     @property
     def training(self) -> dict[str, Rows]:
-        """The rows for a training, by split: those to train on, and those to select on if the task has any."""
+        """The rows for a training run, by split: those to train on, and those to select on if the task has any."""
         return {role: getattr(self, role) for role in self.task.training_roles}
 
     def test(self, language: str) -> Rows:

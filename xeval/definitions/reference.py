@@ -46,7 +46,7 @@ class ReferenceRow(Frozen):
     recipe_published: bool = False
     """Whether the source names that recipe."""
     n_seeds: Annotated[int, Field(gt=0)] | None = None
-    """Number of trainings behind the row."""
+    """Number of training runs behind the row."""
     spread: dict[LanguageCode, Annotated[float, Field(ge=0, le=50)]] = {}
     """Standard deviation between seeds, in points."""
     claimed_average: Percentage | None = None

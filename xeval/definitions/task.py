@@ -272,7 +272,7 @@ class Task(Frozen):
 
     @property
     def training_roles(self) -> tuple[str, ...]:
-        """The splits that a training reads: rows to train on, and rows to select on if there are any."""
+        """The splits that a training run reads: rows to train on, and rows to select on if there are any."""
         return ("train", "selection") if self.has_selection else ("train",)
 
     @property

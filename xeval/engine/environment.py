@@ -47,7 +47,7 @@ def describe(compute: Compute) -> Environment:
 
 @cache
 def computation() -> str:
-    """Return a SHA-256 of what computes the weights of a training: xeval's own code for it and its libraries' versions.
+    """Return a SHA-256 of what computes fine-tuned weights: xeval's own code for it and the versions of its libraries.
 
     During development, xeval's version number stays the same for a long time, so it does not identify the code.
     """

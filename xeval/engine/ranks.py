@@ -112,7 +112,7 @@ class Ranks:
         return np.sort(np.argsort(-lengths, kind="stable")[ranks == self.rank])
 
     def draw_apart(self, seed: int, step: int) -> None:
-        """Let dropout draw different numbers on each rank, and the same ones when a training resumes from this step.
+        """Let dropout draw different numbers on each rank, and the same ones when training resumes from this step.
 
         Rank 0 draws what a single process would, from a state that snapshots contain.
         """

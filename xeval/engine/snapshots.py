@@ -1,4 +1,4 @@
-"""Snapshots of a training on disk, so that it resumes after its process is killed.
+"""Snapshots of a training run on disk, so that it resumes after its process is killed.
 
 A snapshot is a sealed folder `step-<number>` with tensors in safetensors and everything else in JSON, so reading one
 runs no code. The newest whole one counts; damaged or half-written ones are passed over.
@@ -30,7 +30,7 @@ SHARE_OF_TIME = 0.02  # maximum for saving
 
 @dataclass
 class Snapshot:
-    """Everything that the rest of a training depends on, after `step` optimizer steps."""
+    """Everything that the rest of a training run depends on, after `step` optimizer steps."""
 
     step: int
     tensors: dict[str, torch.Tensor]

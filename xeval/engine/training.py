@@ -230,7 +230,7 @@ def _evaluate_besides(
 ) -> None:
     started_s = time.monotonic()
     for _ in at_selection(outcome.step):
-        if asked():  # do not save: a training resumed from here would skip the rest of the evaluation
+        if asked():  # do not save: a training run resumed from here would skip the rest of the evaluation
             raise Terminated
     outcome.aside_wall_s += time.monotonic() - started_s
 

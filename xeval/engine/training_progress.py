@@ -1,4 +1,4 @@
-"""The progress of a training: what has happened, the best weights so far, and both as a snapshot to restore."""
+"""The progress of a training run: what has happened, the best weights so far, and both as a snapshot to restore."""
 
 import math
 import time
@@ -59,7 +59,7 @@ class Choice:
             self.weights = {name: tensor.detach().cpu().clone() for name, tensor in kept.items()}
 
     def take_last(self, step: int) -> None:
-        """Record a step of a training in which nothing measures how good the weights are."""
+        """Record a step of a training run in which nothing measures how good the weights are."""
         self.last_step = step
 
     def settle(self) -> int:
@@ -73,7 +73,7 @@ class Choice:
 
 @dataclass
 class Progress:
-    """Everything that the rest of a training depends on."""
+    """Everything that the rest of a training run depends on."""
 
     model: PreTrainedModel
     vocabulary: CompactVocabulary

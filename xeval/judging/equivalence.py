@@ -39,7 +39,7 @@ def assumed_spread(assumed: AssumedSpread, of_training_language: bool, n_rows: i
 
 
 def spread_of_mean(assumed: AssumedSpread, spreads: Sequence[Spread]) -> Spread:
-    """Return the spread of the mean over languages with these `spreads`, all scored from the same trainings."""
+    """Return the spread of the mean over languages with these `spreads`, all scored from the same training runs."""
     own = sum(spread.sd**2 for spread in spreads)
     all_pairs = sum(spread.sd for spread in spreads) ** 2
     variance = (own + assumed.correlation * (all_pairs - own)) / len(spreads) ** 2

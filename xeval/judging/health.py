@@ -1,4 +1,4 @@
-"""Detect collapsed trainings, which learnt nothing. They are reported, and kept out of averages."""
+"""Detect collapsed training runs, which learnt nothing. They are reported, and kept out of averages."""
 
 from dataclasses import dataclass
 

@@ -1,6 +1,6 @@
 """The score of one model on one task of a suite: a mean over languages, with its interval. Pure functions.
 
-The interval is over the draw of test rows, for fixed trainings, as in the intervals of single scores. The jackknife
+The interval is over the draw of test rows, for fixed training runs, as in the intervals of single scores. The jackknife
 leaves out rows that are translations of each other together, so the interval includes what they have in common.
 """
 

@@ -77,7 +77,7 @@ def judge(
     `task` is the task registered under the name of the table's task. A run may come from another file with that name
     and fewer rows.
 
-    Failed runs, collapsed trainings and runs on part of the rows are left out of every number, and the sentences say
+    Failed runs, collapsed runs and runs on part of the rows are left out of every number, and the sentences say
     so. There are no verdicts on rows that are not zero-shot, nor for runs scored by another metric than the table's.
     A row whose encoder was adapted in another way than ours is skipped if the table has one that was adapted as ours
     was. Otherwise it gets "no verdict" with the reason. Raises StoreError if a configuration has a seed twice.
@@ -243,7 +243,7 @@ class _Row:
     def _mean(self) -> Verdict:
         """Judge the mean over the row's languages, from the seeds that have all of them.
 
-        The mean is taken within each seed, so the spread includes what a training does to all languages together.
+        The mean is taken within each seed, so the spread includes what a training run does to all languages together.
         """
         languages = list(self.row.cells)
         runs = [record for record in self._usable if set(languages) <= record.scores.keys()]

@@ -39,9 +39,9 @@ class AssumedSpread:
 
     training_sd: float  # of the training language
     other_sd: float  # of every other language
-    correlation: float  # between the scores of one training in two languages
+    correlation: float  # between the scores of one training run in two languages
     n_rows: int  # test rows that the two deviations hold for
-    disagreement: float  # share of rows that only one of two trainings has right; adds to the deviations on fewer rows
+    disagreement: float  # share of rows that only one of two runs has right; adds to the deviations on fewer rows
     df: float  # how much this counts, in degrees of freedom: 4 is as much as five observed seeds
     source: str
 
@@ -56,7 +56,7 @@ WIDE = AssumedSpread(
     source="Nothing is known about this kind of task, so this is wide. Over five seeds, F1 of XLM-R and XLM-V"
     " spreads by 0.3 to 0.4 points in English and by 0.4 to 2.4 in other languages on XQuAD, by 0.2 and by 0.2 to 5.0"
     " on WikiANN, their means over the languages by 0.2 to 0.9 (stefan-it/xlm-v-experiments @13f86b4), which"
-    " correlations of 0 to 0.7 within a training would give.",
+    " correlations of 0 to 0.7 within a training run would give.",
 )
 
 

@@ -44,7 +44,7 @@ class PairClassification(Classification):
         n_rows=5010,
         disagreement=0.2,
         df=4.0,
-        source="No table of seeds supports it. 0.5 is little more than what trainings on XNLI must differ by if"
+        source="No table of seeds supports it. 0.5 is little more than what training runs on XNLI must differ by if"
         " they disagree on a fifth of its test rows and in nothing else, 0.45 points; zero-shot scores vary more than"
         " English ones (Keung et al. 2020, arXiv:2004.15001).",
     )

@@ -43,7 +43,7 @@ def load_results(results: str | os.PathLike[str]) -> "pd.DataFrame":
     """Load every score under the folder `results`, with one row for each run and language.
 
     `value` (of the `metric`), its interval and the shares are fractions. Rows that differ only in seed and language
-    share a `configuration`. `n_trials` is how many trainings a sweep looked at before it chose recipe values. A run
+    share a `configuration`. `n_trials` is how many training runs a sweep looked at before it chose recipe values. A run
     without scores has no row. Raises StoreError for a folder that does not exist and for a damaged record.
     """
     if not Path(results).is_dir():

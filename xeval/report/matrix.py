@@ -169,7 +169,7 @@ def build(
 
     `known` is the task registered under the name `task`; only runs on all of its rows get verdicts.
 
-    Collapsed trainings are left out of averages and named in the footer. Our rows have verdicts against the published
+    Collapsed runs are left out of averages and named in the footer. Our rows have verdicts against the published
     ones, within `tolerance`.
 
     Raises StoreError if the runs have no score for the task, are scored by several metrics, or include one seed of a

@@ -12,7 +12,7 @@ MOST_PAIRS = 15
 
 
 def of(matrix: Matrix) -> list[Exhibit]:
-    """Return two tables for each model and recipe with trainings on several languages.
+    """Return two tables for each model and recipe with training runs on several languages.
 
     One has a line for each training language. The other lists the pairs of languages whose directions differ most.
     Training languages whose data are machine translations are marked.

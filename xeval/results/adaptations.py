@@ -14,7 +14,7 @@ def settings_of(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def in_words(values: Mapping[str, Any]) -> str:
-    """Return, in words, what a training with these recipe values does with the encoder."""
+    """Return, in words, what a training run with these recipe values does with the encoder."""
     layers = values.get("layers_frozen")
     if layers is None:
         return {"frozen": "a frozen encoder", "lora": "LoRA"}.get(values.get("adaptation", ""), "full fine-tuning")

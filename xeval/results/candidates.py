@@ -1,4 +1,4 @@
-"""Predictions of every checkpoint of a training ↔ disk: gathered during the training, sealed when it has ended.
+"""Predictions of every checkpoint of a training run ↔ disk: gathered during the training, sealed when it has ended.
 
 During the training, `step-<number>/checkpoint.json` and `step-<number>/predictions/<language>.parquet` are written next
 to the snapshots that the training resumes from. In the end they are in the run's folder, as the sealed folder
@@ -37,7 +37,7 @@ def step_folder(folder: Path, step: int) -> Path:
 
 
 class GatheredPredictions:
-    """The predictions of a training in progress, in `folder`. One process at a time works in it."""
+    """The predictions of a training run in progress, in `folder`. One process at a time works in it."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -63,7 +63,7 @@ class GatheredPredictions:
         return score.rows_sha256 == rows_sha256
 
     def start(self, step: int, weights_sha256: str) -> None:
-        """Forget what other weights predicted at `step`: a training on several threads may not repeat exactly."""
+        """Forget what other weights predicted at `step`: a training run on several threads may not repeat exactly."""
         record = self.at(step)
         if record is None or record.weights_sha256 != weights_sha256:
             self._save(CheckpointRecord(step=step, weights_sha256=weights_sha256, scores={}, failures={}))

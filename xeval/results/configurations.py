@@ -88,7 +88,7 @@ class Configuration:
 def by_configuration(runs: Iterable[StoredRun]) -> dict[Configuration, list[StoredRun]]:
     """Group `runs` by configuration, each group in the order of its seeds.
 
-    Raises StoreError if a configuration has the same seed twice, which would count as two trainings.
+    Raises StoreError if a configuration has the same seed twice, which would count as two training runs.
     """
     groups: dict[Configuration, dict[int, StoredRun]] = {}
     for run in runs:

@@ -132,7 +132,7 @@ def lasting_values(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def with_later_keys(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a training's values with the keys that an older record lacks, at the default, which is what was done."""
+    """Return a recipe's values with the keys that an older record lacks, at the default, which is what was done."""
     if "learning_rate" not in values:  # nothing was trained
         return dict(values)
     later = Recipe.model_fields.keys() - _FIRST_KEYS - NOT_OF_TRAINING - set(LORA_KEYS) - values.keys()

@@ -143,7 +143,7 @@ class TrainingRecord(Recorded):
 
 
 class CheckpointScore(Recorded):
-    """The score of one intermediate checkpoint of a training in one language."""
+    """The score of one intermediate checkpoint of a training run in one language."""
 
     value: Fraction
     n_rows: RowCount
@@ -152,7 +152,7 @@ class CheckpointScore(Recorded):
 
 
 class CheckpointRecord(Recorded):
-    """One intermediate checkpoint of a training, with its score in each language it was evaluated in."""
+    """One intermediate checkpoint of a training run, with its score in each language it was evaluated in."""
 
     step: Integer
     weights_sha256: Sha256  # of the tensors at this step
@@ -161,7 +161,7 @@ class CheckpointRecord(Recorded):
 
 
 class CheckpointsRecord(Recorded):
-    """Every checkpoint at which a training measured its selection score, in order."""
+    """Every checkpoint at which a training run measured its selection score, in order."""
 
     checkpoints_version: Literal[2] = 2
     weights_sha256: Sha256  # of the fine-tuned weights that the training ended with, as in its `TrainingRecord`
@@ -190,7 +190,7 @@ class SweepRecord(Recorded):
 
     @property
     def budget(self) -> int:
-        """The number of trainings that were looked at before the values were chosen."""
+        """The number of training runs that were looked at before the values were chosen."""
         return len(self.trials) + self.n_others
 
     @property
@@ -211,7 +211,7 @@ class Float32Check(Recorded):
 class Timing(Recorded):
     wall_s: float
     rows: Integer  # each counted as often as it was seen
-    invocation: str | None = None  # the one that timed all of it; None for a training resumed from another's snapshot
+    invocation: str | None = None  # the one that timed all of it; None if training resumed from another's snapshot
 
     @property
     def rows_per_s(self) -> float:

@@ -48,7 +48,7 @@ def trial_folder(results: Path, task: str, model_id: str, recipe: str, seed: int
 
 
 def save_trial(folder: Path, record: RunRecord) -> None:
-    """Write `record`, of a training that no evaluation followed."""
+    """Write `record`, of a training run that no evaluation followed."""
     save_record(folder, record, TRIAL)
 
 

@@ -1,4 +1,4 @@
-"""Evaluation of every checkpoint of a training, while the training goes on.
+"""Evaluation of every checkpoint of a training run, while the training goes on.
 
 It does not affect the training: predictions draw no random numbers and leave weights and dropout as they are.
 """
@@ -31,7 +31,7 @@ class LanguageRows:
 
 
 class EveryCheckpoint:
-    """Evaluates a training's checkpoints on `rows` by language, except for what `gathered` already has."""
+    """Evaluates a training run's checkpoints on `rows` by language, except for what `gathered` already has."""
 
     def __init__(
         self, kind: Kind, metric: str, gathered: GatheredPredictions, rows: Mapping[str, LanguageRows]
@@ -71,7 +71,7 @@ class EveryCheckpoint:
 
 
 class SnapshotsBehindEvaluated(Snapshots):
-    """Lets a training resume only from a snapshot up to which every checkpoint has been evaluated."""
+    """Lets a training run resume only from a snapshot up to which every checkpoint has been evaluated."""
 
     def __init__(self, folder: Path, say: Callable[[str], None], every: EveryCheckpoint) -> None:
         super().__init__(folder, say)

@@ -324,7 +324,7 @@ class OneRun:
     ) -> tuple[Any, RunRecord, Sequence[str]]:
         """Return the model to evaluate, the record to add to, and the languages that are then missing from it.
 
-        After a training, SIGTERM waits until the caller has kept the result and closes `until_kept`.
+        After a training run, SIGTERM waits until the caller has kept the result and closes `until_kept`.
         """
         spec = self.spec
         if not spec.train:
@@ -489,7 +489,7 @@ class OneRun:
                     self.ranks,
                 )
             except TrainingError:
-                self.snapshots.clear()  # a training resumed from them would break down again
+                self.snapshots.clear()  # a training run resumed from them would break down again
                 raise
         merge()
         if message := forget_unused("weights"):

@@ -94,7 +94,7 @@ class Forecast(Frozen):
 
     @property
     def snapshots_bytes(self) -> int:
-        """Largest size of the snapshots that a training in progress keeps to resume from."""
+        """Largest size of the snapshots that a training run in progress keeps to resume from."""
         return self.weights_bytes * SNAPSHOT_COPIES * SNAPSHOTS
 
     @property
@@ -136,7 +136,7 @@ def _rows_of_training(spec: RunSpec) -> tuple[int, int, int]:
 def rows_of_training(recipe: Recipe, n_rows: int, n_selection: int) -> tuple[int, int, int]:
     """Count the rows trained on, each as often as it is seen; rows predicted to choose a checkpoint; and checkpoints.
 
-    Patience may end a training sooner.
+    Patience may end a training run sooner.
     """
     n_steps, every = count_steps(recipe, n_rows), recipe.evaluate_every_steps or -(-n_rows // recipe.batch_size)
     n_points = -(-n_steps // every)

@@ -91,7 +91,7 @@ def _outcome_path(folder: Path, number: int) -> Path:
 class _Work:
     """The work of a job. submitit calls it again, with the same arguments, when the job comes back from the queue.
 
-    submitit's own way of saving, a method called between any two instructions, comes too soon for a training, which
+    submitit's own way of saving, a method called between any two instructions, comes too soon for a training run, which
     saves at the end of a step. Therefore this class handles Slurm's signals itself.
     """
 

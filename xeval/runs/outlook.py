@@ -47,7 +47,7 @@ class NamedRun:
     languages: tuple[str, ...]
     is_finished: bool
     seconds: float | None  # that it takes on this machine; None if unknown
-    trained_weights: int | None  # how many its training leaves in the cache: 0 without a training, None if unknown
+    trained_weights: int | None  # how many its training leaves in the cache: 0 without a training run, None if unknown
 
 
 @dataclass(frozen=True)

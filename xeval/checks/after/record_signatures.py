@@ -50,7 +50,7 @@ def labels_out_of_line(record: RunRecord) -> Finding | None:
 
 
 def too_few_steps(record: RunRecord) -> Finding | None:
-    """Look for a training that learnt hardly anything and saw fewer than half as many rows as the task has.
+    """Look for a training run that learnt hardly anything and saw fewer than half as many rows as the task has.
 
     Where the task's file does not say how many there are, as in another training language, those found are all.
     """

@@ -112,8 +112,8 @@ def pair(a: list[StoredRun], b: list[StoredRun]) -> PairedRuns:
     """Pair the runs of one configuration with those of another.
 
     Seeds that both sides have are compared with each other. If they share none, each side is averaged over its own
-    seeds. Failed runs and collapsed trainings are left out, and the notes name them. If a side has nothing but
-    collapsed trainings, they are compared all the same.
+    seeds. Failed and collapsed runs are left out, and the notes name them. If a side has nothing but collapsed runs,
+    they are compared anyway.
 
     Raises StoreError if there is nothing to compare, and DataError if the test rows differ.
     """

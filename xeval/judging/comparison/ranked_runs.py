@@ -40,7 +40,7 @@ def load_rank_intervals(
     """Return the range of ranks that each of `entered` can have on the mean over `languages`, by name.
 
     Only entries scored on the same rows are ranked: if there are several sets of rows, those with the set that most
-    entries share. Collapsed trainings do not count. Empty if fewer than two entries remain. Raises StoreError if
+    entries share. Collapsed runs do not count. Empty if fewer than two entries remain. Raises StoreError if
     predictions cannot be read.
     """
     by_rows: dict[tuple[object, ...], dict[str, list[StoredRun]]] = {}
@@ -61,7 +61,7 @@ def load_rank_intervals(
 def load_contest(configurations: Mapping[Configuration, list[StoredRun]], languages: Sequence[str] = ()) -> Contest:
     """Load the scores of `configurations` in `languages`, or else in all languages that every run has.
 
-    Failed runs and collapsed trainings are left out, and the notes name them. Raises StoreError if there are fewer than
+    Failed and collapsed runs are left out, and the notes name them. Raises StoreError if there are fewer than
     two configurations to rank, if they differ in task or metric, or if they have no language in common. Raises
     DataError if their rows differ.
     """

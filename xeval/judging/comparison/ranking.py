@@ -1,6 +1,6 @@
 """Many models on the same test rows: which ones differ, and which ranks can each have?
 
-Two models are told apart if their difference is larger than other test rows and other trainings could explain. All
+Two models are told apart if their difference is larger than other test rows and other training runs could explain. All
 pairs are tested and corrected together (Holm). A model's rank interval follows from that: the best rank is 1 plus the
 number of models shown to be better, the worst is the number of models minus those shown to be worse (Al Mohamad, Goeman
 and van Zwet 2022, https://doi.org/10.1111/biom.13419). Values are fractions. `docs/statistics.md` describes the method.
@@ -209,9 +209,9 @@ class _Parts:
     """A model's mean, and the parts of its variance."""
 
     value: float
-    pulls: np.ndarray  # (G,) for the mean over seeds: other rows, same trainings
+    pulls: np.ndarray  # (G,) for the mean over seeds: other rows, same training runs
     n_seeds: int
-    spread: Spread  # between trainings on these rows, as a fraction
+    spread: Spread  # between training runs on these rows, as a fraction
     on_single_rows: float  # the part of their variance that is also in the variance over rows
 
     @classmethod
@@ -232,7 +232,7 @@ class _Differences:
     better: np.ndarray  # (P,) numbers of models
     worse: np.ndarray
     size: np.ndarray  # (P,) of the difference
-    of_rows: np.ndarray  # (P,) its variance over other rows, for these trainings
+    of_rows: np.ndarray  # (P,) its variance over other rows, for these training runs
     n_groups: int
     n_seeds: np.ndarray  # (2, P) like the arrays below: of the better and of the worse model
     sd: np.ndarray
@@ -270,7 +270,7 @@ class _Differences:
         return bool((self.sd > 0).any())
 
     def variance(self, n_seeds: Numbers | None = None, more_rows: Numbers = 1.0) -> np.ndarray:
-        """Return the (P,) variances over other rows and other trainings; what is in both counts once.
+        """Return the (P,) variances over other rows and other training runs; what is in both counts once.
 
         This is two-way clustering (Cameron, Gelbach and Miller 2011, https://doi.org/10.1198/jbes.2010.07136).
         `n_seeds` replaces the number of seeds on both sides, and `more_rows` multiplies the number of rows. For a

@@ -1,7 +1,7 @@
 """The paired bootstrap: how much would the difference between two models on the same rows change with other rows?
 
 Groups of rows are resampled, not single rows. In XNLI a group is a premise: three hypotheses share one, so rows are not
-independent draws (Koehn 2004; Berg-Kirkpatrick et al. 2012; in clusters: Miller 2024, arXiv:2411.00640). The trainings
+independent draws (Koehn 2004; Berg-Kirkpatrick et al. 2012; in clusters: Miller 2024, arXiv:2411.00640). Training runs
 are fixed: no interval here says what another seed would give.
 """
 

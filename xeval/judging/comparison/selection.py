@@ -75,9 +75,9 @@ class SelectionComparison:
 
 
 def load_selection(runs: list[StoredRun]) -> SelectionRuns:
-    """Load the trainings of `runs`, the seeds of one configuration, with the predictions of all their checkpoints.
+    """Load the training runs of `runs`, the seeds of one configuration, with the predictions of all their checkpoints.
 
-    Raises StoreError if the checkpoints of a training are not known, and DataError if rows differ.
+    Raises StoreError if the checkpoints of a training run are not known, and DataError if rows differ.
     """
     notes: list[str] = []
     runs = usable("", runs, notes)

@@ -96,7 +96,7 @@ class Blessed(Frozen):
         if self.trained and len(self.seeds) < LEAST_SEEDS:
             raise ValueError(f"wanted at least {LEAST_SEEDS} seeds, got {len(self.seeds)}")
         if len(self.weights_sha256) != len(self.seeds) * self.trained:
-            raise ValueError("weights_sha256: wanted one hash for each seed of a training")
+            raise ValueError("weights_sha256: wanted one hash for each seed of a training run")
         for language, cell in self.languages.items():
             if len(cell.scores) != len(self.seeds):
                 own = "n_correct" if cell.n_correct is not None else "values"

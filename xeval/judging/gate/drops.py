@@ -1,4 +1,4 @@
-"""Is one set of trainings worse than another, beyond chance in training? One-sided t tests on scores in points.
+"""Is one set of training runs worse than another, beyond chance in training? One-sided t tests on scores in points.
 
 Both sides were scored on the same rows, so they differ only in training, and the seeds show how much of that is chance.
 "The gate" in `docs/statistics.md` describes the method, its sources and its limits.
@@ -53,7 +53,7 @@ def _t_below(difference: float, error: float, df: float) -> float:
 def of_mean(blessed: np.ndarray, now: np.ndarray) -> Change:
     """Return the change of the mean over languages between (S, L) scores of S seeds each, with S at least 2.
 
-    The mean is taken within each seed, so the spread includes what a training does to all languages together.
+    The mean is taken within each seed, so the spread includes what a training run does to all languages together.
     """
     n_seeds = len(blessed)
     sides = blessed.mean(axis=1), now.mean(axis=1)  # (S,) each
@@ -68,7 +68,7 @@ def of_languages(blessed: np.ndarray, now: np.ndarray) -> list[Change]:
 
     Languages may differ in spread. So a language's variance is drawn from its own towards a typical one, the less the
     more unevenly the languages spread (Smyth 2004), or its own if that is larger. Where they spread evenly, the typical
-    one is the average over languages, as in a split plot whose whole plots are trainings (Cochran and Cox 1957,
+    one is the average over languages, as in a split plot whose whole plots are training runs (Cochran and Cox 1957,
     *Experimental Designs*, chapter 7).
     """
     n_seeds, n_languages = blessed.shape
@@ -122,9 +122,9 @@ def satterthwaite(shared: float, of_means: float, n_seeds: int, n_languages: int
     """Return the degrees of freedom of the average variance over languages.
 
     Satterthwaite 1946, *Biometrics Bulletin* 2. `shared` times the number of languages L is the sum of two independent
-    mean squares. One is between trainings: L times the variance of the mean over languages, `of_means`, with 2 (S - 1)
-    degrees of freedom. The other is within trainings, with L - 1 times as many. If languages always move together,
-    2 (S - 1) are left.
+    mean squares. One is between training runs: L times the variance of the mean over languages, `of_means`, with
+    2 (S - 1) degrees of freedom. The other is within training runs, with L - 1 times as many. If languages always move
+    together, 2 (S - 1) are left.
     """
     df = 2.0 * (n_seeds - 1)
     between = n_languages * of_means

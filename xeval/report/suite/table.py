@@ -191,7 +191,7 @@ def _choose(runs: Sequence[StoredRun], member: SuiteTask, task: Task | None) -> 
 
 
 def _healthy(runs: list[StoredRun]) -> list[StoredRun]:
-    """Return `runs` without collapsed trainings, unless there are no others."""
+    """Return `runs` without collapsed ones, unless there are no others."""
     return [run for run in runs if not collapse(run.record)] or runs
 
 
