@@ -398,7 +398,7 @@ BROUGHT: dict[str, tuple[Callable[[Path], None], tuple[str, ...]]] = {
     "other words in the file, said so": (split_at_spaces_and_say_so, ()),
     "padding on the left": (
         pad_on_the_left,
-        ("trial: a plain call", "positions, since its tokenizer pads on the left"),
+        ("plain call: model(**tokenizer(...)) gives other results", "positions, since its tokenizer pads on the left"),
     ),
     "no segments handed over": (no_segments, ()),
     "ids alone handed over": (ids_alone, ()),
@@ -470,11 +470,11 @@ def test_doctor_reports_nan_outputs(command, mini, folder):
     tensors["classifier.bias"][0] = float("nan")
     save_file(tensors, folder / "model.safetensors", {"format": "pt"})
     code, out, _ = command("doctor", mini.task_file, "--model", folder, "--data", mini.data, "--no-train")
-    assert code == 0 and "! trial: some of its outputs are not numbers. Look for inf and NaN in its weights." in out
+    assert code == 0 and "! plain call: some of its outputs are not numbers. Look for inf and NaN" in out
 
 
 def test_doctor_reports_what_a_run_would_refuse(command, mini, folder):
     pad_on_the_left(folder)
     words = ["--data", mini.data, "--device", "cpu", "--dtype", "float32", "--no-train"]
     code, out, _ = command("doctor", mini.task_file, "--model", folder, *words)
-    assert code == 1 and "bert: ✗ trial: a plain call, model(**tokenizer(...)), gives other results" in out
+    assert code == 1 and "bert: ✗ plain call: model(**tokenizer(...)) gives other results" in out

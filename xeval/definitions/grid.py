@@ -19,7 +19,7 @@ class Grid(Frozen):
     """
 
     tasks: Several
-    """Names or paths. A suite stands for those of its tasks that have rows."""
+    """Names or paths. A suite runs those of its tasks that have rows."""
     models: Several
     """Aliases, hub ids (`id@revision` pins one), folders, or `name=folder`."""
     recipes: tuple[Text, ...] = ()

@@ -115,7 +115,7 @@ def grid(path: str, task: str, model: str, languages: Sequence[str]) -> str:
 {_schema_line("grid")}
 # What it takes: xeval plan {path}
 # Run it:        xeval run {path}
-tasks = [{_text(task)}]  # names or paths; a suite such as "xtreme" stands for its tasks
+tasks = [{_text(task)}]  # names or paths; a suite such as "xtreme" runs its tasks
 models = [{_text(model)}]  # aliases, hub ids or folders
 # recipes = ["hf-2019"]  # default: each task's own
 seeds = [1, 2, 3]

@@ -100,7 +100,7 @@ def correlations(
 ) -> list[Correlation]:
     """Correlate each of the `measures`, by language, with the mean scores of each configuration of the model.
 
-    Means are over seeds. Only runs whose model is the same to the byte count, without collapsed training runs. Raises
+    Means are over seeds. Only runs of the very same model files count, without collapsed ones. Raises
     StoreError if a configuration has a seed twice.
     """
     own = [run for run in runs if run.record.model.sha256 == model_sha256 and run.record.scores]

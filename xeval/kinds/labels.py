@@ -33,7 +33,7 @@ class LabelKeys(Keys):
             raise ValueError("labels: one is listed twice")
         for alias, label in self.label_aliases.items():
             if label not in self.labels:
-                raise ValueError(f"label_aliases: {alias!r} stands for {label!r}, which is not a label")
+                raise ValueError(f"label_aliases: {alias!r} means {label!r}, which is not a label")
         return self
 
 

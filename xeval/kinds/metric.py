@@ -104,6 +104,6 @@ def as_evaluate(metric: Metric) -> evaluate.Metric:
             return {metric.name: float(metric.of(sums)), **dict(zip(metric.counts, sums.tolist(), strict=True))}
 
         def _build_data_dir(self) -> str:
-            return ""  # evaluate would make a folder in the hub's cache, which may be closed, and put nothing into it
+            return ""  # the library `evaluate` would make an empty folder in the hub's cache, which may be read-only
 
     return SumsOverRows(keep_in_memory=True)

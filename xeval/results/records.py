@@ -183,7 +183,7 @@ class SweepRecord(Recorded):
     """How recipe values were chosen: by trials, on the training language's selection split alone."""
 
     values: dict[str, list[float | Integer | str]]  # key → every value that was tried, in the order asked for
-    chosen: dict[str, float | Integer | str]  # values of the trial with the best score; the first of equal ones
+    chosen: dict[str, float | Integer | str]  # values of the trial with the best score; the first if tied
     seed: Integer  # seed of every trial, and of no run with the chosen values
     trials: list[TrialRecord]
     n_others: Integer  # trials of this model on these rows in other sweeps, in the same results folder

@@ -231,10 +231,10 @@ def _try_out(
         trial = Trial(model.to(compute.device), tokenizer, task.of_kind, compute, recipe.max_length)
         difference = trial.difference(tests)
     if not trial.has_numbers:
-        return [warning("trial", "some of its outputs are not numbers", "Look for inf and NaN in its weights.")]
+        return [warning("plain call", "some of its outputs are not numbers", "Look for inf and NaN in its weights.")]
     if difference is None:
-        return [fine("trial", "a few rows give the same outputs as a plain call of transformers")]
-    return [error("trial", f"a plain call, model(**tokenizer(...)), gives other results; difference: {difference}")]
+        return [fine("plain call", "a few rows give the same outputs in transformers")]
+    return [error("plain call", f"model(**tokenizer(...)) gives other results than a run; difference: {difference}")]
 
 
 def _findings_of_trial(
@@ -250,7 +250,7 @@ def _findings_of_trial(
     try:
         recipe, compute = with_layer(recipe, checkpoint), devices.choose(*names, hidden_size(checkpoint))
         model = load_model(checkpoint, task, recipe, train)
-        what = "trial"
+        what = "plain call"
         return _try_out(model, checkpoint, task, recipe, compute, tests)
     except ModelError as problem:
         return [error(what, str(problem).removeprefix(f"model {checkpoint.id}: "))]

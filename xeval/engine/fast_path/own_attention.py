@@ -1,6 +1,6 @@
 """Packed computation for encoders whose attention does not use transformers' attention interface.
 
-While it lasts, their attention modules have another `forward`. The arguments of the model's call do not reach them, so
+Meanwhile, their attention modules have another `forward`. The arguments of the model's call do not reach them, so
 hooks tell them which sequences a batch has and whether queries are of first tokens only.
 """
 

@@ -44,7 +44,7 @@ class Oracle:
     language: str
     value: float  # the metric, mean over seeds
     difference: float  # minus the value of English dev's choice; never negative
-    steps: list[int]  # the chosen step of each seed; the earliest of equal ones
+    steps: list[int]  # the chosen step of each seed; the earliest if tied
     values: list[list[float]]  # for each seed, the metric of its checkpoints in order
 
 
@@ -146,7 +146,7 @@ def _choices(run: StoredRun, checkpoints: Sequence[CheckpointRecord]) -> Choices
 
 
 def english_dev(curve: Sequence[SelectionPoint]) -> SelectionPoint:
-    """Return the best point on the training language's development rows; the earliest of equal ones."""
+    """Return the best point on the training language's development rows; the earliest if tied."""
     return max(curve, key=lambda point: (point.value, -point.step))
 
 
