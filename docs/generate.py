@@ -116,7 +116,7 @@ def keys() -> str:
         "This page lists what each key of a file may hold."
         " [Files that xeval reads and writes](../files.md) explains what the files are for and where they are."
         " Keys that are not listed are refused.",
-        "| word | stands for text that matches |\n|---|---|\n"
+        "| word | means text that matches |\n|---|---|\n"
         + "\n".join(f"| {name} | `{pattern}` |" for pattern, name in _PATTERNS.items()),
     ]
     shown: set[str] = set()
@@ -151,8 +151,13 @@ def _table(noun: type[BaseModel]) -> str:
     rows = []
     for key, kind in described["properties"].items():
         default = "required" if key in required else _default(kind.get("default"))
-        rows.append(f"| `{key}` | {_words(kind)} | {default} | {said.get(key, '')} |")
+        rows.append(f"| `{key}` | {_words(kind)} | {default} | {_in_json(said.get(key, ''))} |")
     return "\n".join(["| key | holds | default | |", "|---|---|---|---|", *rows])
+
+
+def _in_json(text: str) -> str:
+    """Return what a comment says of a field, with the word for None that the file has."""
+    return re.sub(r"\bNone\b", "`null`", text)
 
 
 def _default(value: Any) -> str:

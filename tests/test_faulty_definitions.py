@@ -108,7 +108,7 @@ def read_task(folder: Path, *changes: tuple[str, str]) -> Task:
         (
             'contradictory = "contradiction"',
             'no = "negation"',
-            "'no' stands for 'negation', which is not a label",
+            "'no' means 'negation', which is not a label",
         ),
         ('name = "mini-pairs"', 'name = "../mini"', "name: String should match pattern"),
         (

@@ -30,7 +30,7 @@ def run(
         typer.Option(
             "--seeds-of",
             metavar="NAME",
-            help="With --no-train: treat the models as seeds of one training called NAME, numbered by --seed.",
+            help="With --no-train: treat the models as seeds of one training run called NAME, numbered by --seed.",
         ),
     ] = None,
     on: On = Where.local,

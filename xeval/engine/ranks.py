@@ -1,4 +1,4 @@
-"""The processes that share one training, each of them a rank, and their communication.
+"""The processes that share one training run, each of them a rank, and their communication.
 
 torchrun starts them and tells each through the environment which rank it is, out of how many, and where they meet
 (https://docs.pytorch.org/docs/stable/elastic/run.html). Rank 0 is an ordinary process: it reads, decides and writes.

@@ -38,7 +38,7 @@ class Snapshot:
 
 
 class Snapshots:
-    """The snapshots of one training in `folder`. Only one process at a time works there."""
+    """The snapshots of one training run in `folder`. Only one process at a time works there."""
 
     def __init__(self, folder: Path, say: Callable[[str], None] = lambda line: None) -> None:
         self.folder, self._say = folder, say

@@ -271,8 +271,8 @@ class RunRecord(Recorded):
     recipe: RecipeRecord
     seed: Integer
     declared: str | None = None
-    """If several checkpoints were declared to be seeds of one training, called `model.id`: which of them this is, by
-    hub id or folder name. `seed` is the number that it was given."""
+    """If several checkpoints were declared to be seeds of one training run, called `model.id`: which of them this is,
+    by hub id or folder name. `seed` is the number that it was given."""
     limits: Limits
     dtype: str  # the arithmetic of the forward and backward passes
     data: DataRecord

@@ -88,7 +88,7 @@ def run(  # noqa: PLR0913  the public call: one parameter for each option
             score on the training language's selection split is then run with `seeds`. The record's `sweep` has the
             trials. If all trials of a model fail, they are returned instead, each with `status == "failed"`.
         train: False evaluates fine-tuned checkpoints as they are, with labels matched by name; they have no seeds.
-        seeds_of: if nothing is trained, treat the models as seeds of one training made elsewhere, called this name.
+        seeds_of: if nothing is trained, treat the models as seeds of one training run made elsewhere, called this name.
             Their seeds are 1, 2, 3 … in order, or those in `seeds`.
         every_checkpoint: also evaluate the training's other checkpoints, one for each time that the score on the
             selection split is measured. A finished run whose checkpoints are not known is trained again for that.

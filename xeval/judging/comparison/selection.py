@@ -1,4 +1,4 @@
-"""How much the choice of checkpoint matters: for one training, the best on English dev, the last, and the oracle's.
+"""How much the choice of checkpoint matters: for one training run, the best on English dev, the last, and the oracle's.
 
 The oracle takes, for each language, the checkpoint that is best on that language's own test rows. It looks at test
 labels, so it is NOT zero-shot and not a result, but a bound that no choice among these checkpoints can exceed. Keung et
@@ -28,7 +28,7 @@ _DEV, _LAST = "English dev", "last"
 
 @dataclass(frozen=True)
 class Choices:
-    """The checkpoints of one training: all steps, the step that English dev chooses, and the last one."""
+    """The checkpoints of one training run: all steps, the step that English dev chooses, and the last one."""
 
     seed: int
     steps: list[int]

@@ -40,7 +40,7 @@ class Cell(Frozen):
 
     accuracy_percent: Percentage | None = None  # mean over seeds
     value_percent: Percentage | None = None  # for another metric: mean over seeds
-    seed_sd_points: Annotated[float, Field(ge=0, le=100)] | None = None  # None without training
+    seed_sd_points: Annotated[float, Field(ge=0, le=100)] | None = None  # absent without training
     ci95_percent: tuple[Percentage, Percentage] | None = None  # only without training: rows are then the sample
     n_examples: Annotated[int, Field(gt=0)]
     n_correct: Annotated[tuple[Count, ...], Field(min_length=1, max_length=1000)] | None = None
