@@ -180,7 +180,7 @@ def test_names_in_json_are_checked_after_a_redirect(hub, run, part):
 
 def test_listing_may_not_continue_in_a_file(hub, run):
     change(hub, f"/tree/{hub.commit('models/org/name')}", Link=f'<{hub.url}/org/name/resolve/main/x>; rel="next"')
-    assert "which is no list" in run().err
+    assert "which is not a list" in run().err
 
 
 @pytest.mark.parametrize("revision", ["../../../../x", "/x", "a/../../../../x", "..\\x"])

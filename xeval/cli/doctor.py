@@ -24,7 +24,7 @@ def doctor(
     recipe: RecipeName = None,
     no_train: Annotated[
         bool,
-        typer.Option("--no-train", metavar="", help="Check for the evaluation of a fine-tuned checkpoint as it is."),
+        typer.Option("--no-train", metavar="", help="Check fine-tuned checkpoints, to be evaluated as they are."),
     ] = False,
     test_split: TestSplit = None,
     data: Data = None,

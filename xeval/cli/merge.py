@@ -21,7 +21,7 @@ def merge(
     destination: Annotated[Path, typer.Argument(metavar="DST", help="Results folder to merge them into.")],
     quiet: Quiet = False,
 ) -> None:
-    """Merge results of machines that share no disk: same run, same weights, all languages.
+    """Merge the results of machines that share no disk: runs with the same weights become one, with all languages.
 
     If a run has different weights, the first one stays. Damaged results are named and left out, and the command then
     exits with 1.

@@ -31,7 +31,7 @@ def plan(
 ) -> None:
     """Estimate what the same `xeval run` command would need: runs, hours, memory, disk, and what verdicts can show.
 
-    Trains nothing, except for seconds on a model whose speed on this machine is not yet known.
+    Trains nothing, except for a few seconds with each model whose speed on this machine is not yet known.
     """
     file = grid.grid(context)
     task, models = grid.check() if file is None else (str(grid.task), [])

@@ -53,7 +53,7 @@ def probe(
     tasks_dir: TasksDirs = None,
     quiet: Quiet = False,
 ) -> None:
-    """Measure how well a masked language model predicts a task's sentences, and rank-correlate that with its transfer.
+    """Measure how well a masked language model predicts a task's sentences, and correlate that with its transfer.
 
     The checkpoint must still have its masked-LM head. Transfer is what its finished runs in --results scored.
     """

@@ -338,7 +338,7 @@ def _check_names(response: Any) -> None:
     """
     following = (response.links.get("next") or {}).get("url")
     if following is not None and not _is_about_files(response.request.url.join(following).path):
-        raise _HubError(f"its list continues at {one_line(following)[:80]!r}, which is no list")
+        raise _HubError(f"its list continues at {one_line(following)[:80]!r}, which is not a list")
     response.read()
     try:
         content = response.json()
