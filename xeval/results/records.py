@@ -137,7 +137,7 @@ class TrainingRecord(Recorded):
     selection: str
     selection_curve: list[SelectionPoint]
     chosen_step: Integer
-    left_out_head: bool | None = None  # whether the checkpoint had a head that was drawn anew; None in older records
+    left_out_head: bool | None = None  # whether a new head replaced the checkpoint's; None in older records
     weights_sha256: Sha256  # of the fine-tuned weights that every language was evaluated with
     invocation: str | None = None  # the one that ended it; None in older records if that is not known
 
