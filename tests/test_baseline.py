@@ -224,3 +224,13 @@ def test_cell_with_mixed_counts_and_values_is_refused(tmp_path, old, new):
         DefinitionError, match=r"wanted accuracy_percent and n_correct, or value_percent and values|less"
     ):
         baseline.read(write(tmp_path, text.replace(old, new)))
+
+
+def test_comments_of_a_baseline_name_keys_that_it_has():
+    for made in (BASELINE, bless(by_f1(seeds()))):
+        text = baseline.to_toml(made)
+        cell = tomllib.loads(text)["configurations"][0]["languages"]["th"]
+        comments = " ".join(line for line in text.splitlines() if line.startswith("#"))
+        lists = {name for name, value in cell.items() if isinstance(value, list)}
+        assert lists | {name for name in cell if name.endswith("_percent")} <= set(re.findall(r"\w+", comments))
+        assert "ccuracies" not in comments

@@ -152,7 +152,8 @@ def read(path: Path) -> Baseline:
 
 HEADER = """\
 # Made by `xeval bless`; `xeval check` compares later runs with it. Review it, and make it again rather than edit it.
-# Accuracies are in percent, means over the seeds; n_correct has one count for each seed, in their order.
+# accuracy_percent (value_percent for other metrics) is the mean over the seeds; n_correct (values, as fractions) has one
+# number for each seed, in their order.
 """
 
 
