@@ -225,7 +225,7 @@ def test_markdown_has_rows_and_notes(matrix):
     lines = formats.markdown(matrix).splitlines()
     header = [cell.strip() for cell in lines[2].strip("|").split("|")]
     titles = ["Mini pairs", "Mini pairs (dev)", "Mini pairs", "Mini pairs"]
-    assert header == ["", *titles, "pairs", "others", "mean of 4"]
+    assert header == ["model", *titles, "pairs", "others", "mean of 4"]
     good = [cell.strip() for cell in lines[4].strip("|").split("|")]
     assert good == [
         "Good, published",
@@ -485,3 +485,25 @@ def test_suite_of_given_predictions_is_not_called_zero_shot(matrix):
     console = Console(file=io.StringIO(), width=200)
     formats.show(matrix, console)
     assert "zero-shot" not in console.file.getvalue() and "zero-shot" not in formats.html(matrix)
+
+
+@pytest.mark.parametrize("model", ["my-encoder", "laboratory/multilingual-encoder-small-finetuned"])
+def test_suite_breaks_no_number_at_80_columns(matrix, model):
+    """Nor a title. A column is too narrow for the name of a long model, which breaks instead."""
+    [ours] = matrix.ours
+    rows = [replace(ours, name=f"{model} {number}") for number in range(3)]
+    titles = {task: f"{title}, sorts of words" for task, title in matrix.titles.items()}
+    cells = []
+    for width in (80, 400):
+        console = Console(file=io.StringIO(), width=width)
+        formats.show(replace(matrix, rows=rows, titles=titles), console)
+        body = console.file.getvalue().split("╇")[-1].split("In %.")[0]
+        cells.append(Counter(re.findall(r"[^\s│─━┼]+", body)))
+    assert cells[0]["51.2]"] == 3 and cells[0] == cells[1]
+
+
+def test_suite_page_has_landmarks_and_named_columns(matrix):
+    page = formats.html(matrix)
+    assert page.count("<main>") == page.count("</main>") == 1
+    assert page.index("<main>") < page.index("<h1>") and page.index("</ul>") < page.index("</main>")
+    assert '<th scope="col"></th>' not in page and '<th scope="col">model</th>' in page

@@ -12,18 +12,30 @@ def print_whole(table: Table, console: Console) -> None:
 
     Rich narrows the widest columns first, even to less than their words. Here, a column stops at its longest word. If
     that is too wide, one space separates the columns instead of two, and then numbers too stay on one line if they can.
+    If even that is too wide, long words break in the header before any do in the cells.
     """
-    options = console.options.update(width=_WIDE)
-    if not _fits(table, console, options, numbers_whole=False):
-        spaced, table.padding = table.padding, (0, 1, 0, 0)
-        if not any(_fits(table, console, options, numbers_whole) for numbers_whole in (True, False)):
-            table.padding = spaced
-            for column in table.columns:
-                column.width = None
+    fit(table, console)
     console.print(table)
 
 
-def _fits(table: Table, console: Console, options: ConsoleOptions, numbers_whole: bool) -> bool:
+def fit(table: Table, console: Console) -> bool:
+    """Set the widths of `table`'s columns so that no word breaks, and return whether the console has room for that."""
+    options = console.options.update(width=_WIDE)
+    if _fits(table, console, options, numbers_whole=False):
+        return True
+    spaced, table.padding = table.padding, (0, 1, 0, 0)
+    if any(_fits(table, console, options, numbers_whole) for numbers_whole in (True, False)):
+        return True
+    if not any(_fits(table, console, options, numbers_whole, headers_whole=False) for numbers_whole in (True, False)):
+        table.padding = spaced
+        for column in table.columns:
+            column.width = None
+    return False
+
+
+def _fits(
+    table: Table, console: Console, options: ConsoleOptions, numbers_whole: bool, headers_whole: bool = True
+) -> bool:
     """Set the columns of `table` to the widest that fit, and return whether any do.
 
     `numbers_whole` keeps all of a cell on one line in the columns that are aligned on the right.
@@ -33,7 +45,7 @@ def _fits(table: Table, console: Console, options: ConsoleOptions, numbers_whole
         cells = measure_renderables(console, options, [*column.cells])
         header = measure_renderables(console, options, [column.header])
         least = cells.maximum if numbers_whole and column.justify == "right" else cells.minimum
-        sizes.append((max(header.minimum, least), max(header.maximum, cells.maximum)))
+        sizes.append((max(header.minimum * headers_whole, least), max(header.maximum, cells.maximum)))
     for most in range(console.width, 0, -1):
         for column, (least, greatest) in zip(table.columns, sizes, strict=True):
             column.width = max(least, min(greatest, most))

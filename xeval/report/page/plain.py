@@ -42,11 +42,13 @@ tr:not(.ours) th[scope=row] {{ font-weight: normal; }}
 </style>
 </head>
 <body>
+<main>
 <h1>{_safe(heading)}</h1>
 {_lines(above)}<div class="scroll" role="region" tabindex="0" aria-label="{_safe(heading)}">
 {_table(header, rows, bold)}
 </div>
 {_list(notes)}
+</main>
 </body>
 </html>
 """

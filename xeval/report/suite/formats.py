@@ -12,6 +12,7 @@ from xeval.report.formats.markdown import escape
 from xeval.report.page.plain import page
 from xeval.report.pipe_table import pipe_table
 from xeval.report.suite.table import Average, Cell, Row, SuiteMatrix
+from xeval.report.whole_words import print_whole
 from xeval.support.errors import XevalError
 from xeval.support.text import counted, one_decimal, one_line
 
@@ -49,7 +50,7 @@ def average(mean: Average | None) -> str:
 
 
 def _header(matrix: SuiteMatrix) -> list[str]:
-    return ["", *matrix.titles.values(), *matrix.suite.groups, f"mean of {len(matrix.tasks)}"]
+    return ["model", *matrix.titles.values(), *matrix.suite.groups, f"mean of {len(matrix.tasks)}"]
 
 
 def _cells(row: Row, matrix: SuiteMatrix) -> list[str]:
@@ -135,7 +136,7 @@ def show(matrix: SuiteMatrix, console: Console) -> None:
 
     console.print(plain(f"{matrix.suite.title}: scores in %"), style="italic")
     table = Table(show_edge=False)
-    table.add_column("task", no_wrap=True)
+    table.add_column("task")
     own = {row.model for row in matrix.ours}
     rows = [row for row in matrix.rows if not row.published or row.model in own]
     for row in rows:
@@ -146,7 +147,7 @@ def show(matrix: SuiteMatrix, console: Console) -> None:
     for group in matrix.suite.groups:
         table.add_row(plain(group), *(average(row.groups.get(group)) for row in rows))
     table.add_row(f"mean of {len(matrix.tasks)}", *(average(row.total) for row in rows))
-    console.print(table)
+    print_whole(table, console)
     if len(rows) < len(matrix.rows):
         others = counted(len(matrix.rows) - len(rows), "published rows of other models")
         console.print(plain(f"A report shows {others} too."))
