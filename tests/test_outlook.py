@@ -251,3 +251,13 @@ def test_small_test_sets_lower_the_chance():
         for n in (n_rows, assumed.n_rows)
     )
     assert chance_of(row, task, tolerance=Tolerance(mean=2.0)).by_seeds[3] == few < many
+
+
+@pytest.mark.parametrize("given", ["task", "table", "plan"])
+def test_a_dry_run_is_not_asked_for_records(words, tmp_path, command, given):
+    assert command("plan", *words, "--output", tmp_path / "plan.json")[0] == 0
+    of_given = {"task": ["run", *words], "table": ["reproduce", "xnli-mini"], "plan": ["run", "--plan", "plan.json"]}
+    code, out, err = command(*of_given[given], "--dry-run", "--format", "json")
+    assert (code, out) == (2, "")
+    assert err.startswith("xeval: Invalid value: --format json prints the records of runs, and --dry-run makes none")
+    assert json.loads((tmp_path / "plan.json").read_text())  # as the message says

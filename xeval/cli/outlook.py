@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from xeval.cli.options import OutcomeFormat
 from xeval.definitions.model_name import ModelName
 from xeval.definitions.recipe import Recipe
 from xeval.definitions.reference import ReferenceRow
@@ -24,6 +25,15 @@ if TYPE_CHECKING:
 
 WIDTH = 80
 _BYTES_PER_WEIGHT = 4
+
+
+def refuse_records_of_plan(dry_run: bool, output_format: OutcomeFormat) -> None:
+    """Raise for --dry-run with --format json, which is of records: a program would be given sentences instead."""
+    if dry_run and output_format is OutcomeFormat.json:
+        raise typer.BadParameter(
+            "--format json prints the records of runs, and --dry-run makes none; leave out one of the two. A plan as"
+            " JSON is written by xeval plan --output FILE"
+        )
 
 
 def announce(outlook: "Outlook", reporter: "Reporter", is_all: bool) -> None:

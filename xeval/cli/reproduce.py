@@ -26,7 +26,7 @@ from xeval.cli.options import (
     numbers,
 )
 from xeval.cli.outcome import CellTolerance, MeanTolerance, show_outcome
-from xeval.cli.outlook import announce
+from xeval.cli.outlook import announce, refuse_records_of_plan
 from xeval.cli.screen import loading
 from xeval.data.bundle import using
 from xeval.definitions.registry import get_reference
@@ -59,6 +59,7 @@ def reproduce(
 
     Exits with 1 if a mean or a cell is shown not to be reproduced; an undecided verdict exits with 0.
     """
+    refuse_records_of_plan(dry_run, output_format)
     seeds = numbers(seed)
     from xeval.support.progress import reporter
 

@@ -10,7 +10,7 @@ from xeval.cli.grid import engine_of, is_shared_out, loggers, make, table_of
 from xeval.cli.grid_options import GridOptions, refuse_beside, with_grid_options
 from xeval.cli.options import DryRun, HowToShow, Logger, LogTo, On, OutcomeFormat, Sweep, Where, values_to_try
 from xeval.cli.outcome import show_outcome, show_outcomes
-from xeval.cli.outlook import announce, announce_plan
+from xeval.cli.outlook import announce, announce_plan, refuse_records_of_plan
 from xeval.cli.screen import loading
 from xeval.cli.suite import show_suite
 from xeval.data.bundle import using
@@ -47,6 +47,7 @@ def run(
     Prints the plan first: the number of runs, the downloads, the hours if known, and the verdicts that this many seeds
     can reach. For a suite, runs every task that has rows, and exits with 1 if a task has none.
     """
+    refuse_records_of_plan(dry_run, output_format)
     if plan is not None:
         refuse_beside(context, _BESIDE_A_PLAN, "--plan defines what to run")
         _run_plan(plan, on, grid.quiet, dry_run, output_format)
