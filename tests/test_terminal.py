@@ -7,17 +7,21 @@ import re
 import subprocess
 import sys
 import time
+from string import ascii_lowercase
 
+import numpy as np
 import pytest
 from rich.cells import cell_len
 from rich.console import Console
 from rich.table import Table
 from test_report import CARD, a_run
 
+from tests.helpers.paired_answers import write_run
 from xeval.cli import screen
 from xeval.report import matrix
 from xeval.report.formats import terminal
 from xeval.report.whole_words import print_whole
+from xeval.results.store import load_runs
 from xeval.support import progress
 
 ESCAPE = "\x1b"
@@ -202,3 +206,20 @@ def test_names_are_folded_after_phrases_and_never_cut(width, is_whole):
     assert max(map(cell_len, text.splitlines())) <= width
     assert sorted("".join(text.split())) == sorted("".join(cells).replace(" ", ""))
     assert (cells[1] in text) == is_whole
+
+
+def test_list_of_runs_can_be_read_at_80_columns(tmp_path, command, monkeypatch):
+    labels = np.arange(9) % 3
+    answers = {f"q{letter}{letter}_Latn": labels for letter in ascii_lowercase}
+    for model in ("lab/multilingual-encoder-large", "lab/other"):
+        for seed in (1, 2):
+            write_run(tmp_path, answers, labels, labels, seed, model)
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    monkeypatch.setenv("COLUMNS", "80")
+    lines = re.sub(r"\x1b\[[\d;]*m", "", command("list", "runs", "--results", tmp_path)[1]).splitlines()
+    assert max(map(cell_len, lines)) <= 80
+    words = " ".join(lines).split()
+    folders = [run.folder.name for run in load_runs(tmp_path)]
+    assert set(folders) < set(words) and words.count("complete") == 4
+    assert words.count("lab/multilingual-encoder-large:") == 1  # above its two seeds
+    assert "qzz_Latn" not in words and words.count("11") == 4  # more of 26 languages

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
@@ -15,13 +16,14 @@ from xeval.definitions import registry
 from xeval.definitions.model_name import EMBEDDED_MODELS, MODEL_ALIASES, PICKLED
 from xeval.definitions.recipe import Recipe
 from xeval.judging.ledger import suspicions
-from xeval.report.whole_words import print_whole
+from xeval.report.whole_words import fit, print_whole
 from xeval.results.configurations import Configuration
 from xeval.results.records import RunRecord
 from xeval.results.store import StoredRun, load_runs, readable_runs
 from xeval.support.text import counted, metric_in_words, one_decimal, one_line
 
-LISTED = 15  # languages of a task
+LISTED = 15  # languages of a task or a run
+N_OF_CONFIGURATION = 3  # first columns of a run's row: task, model, recipe
 Listing = tuple[tuple[str, ...], Sequence[tuple[str, ...]]]  # header and rows
 
 
@@ -63,17 +65,28 @@ def list_names(
     }
     if what is None:
         return _count(listings, results)
-    _print(listings[what]())
+    print_whole(_table(*listings[what]()), screen())
 
 
-def _print(listing: Listing) -> None:
-    header, rows = listing
+def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:
     table = Table(show_edge=False, box=None, pad_edge=False)
     for name in header:
         table.add_column(name, overflow="fold")
     for row in rows:
         table.add_row(*(escape(one_line(cell)) for cell in row))
-    print_whole(table, screen())
+    return table
+
+
+def _print_by_configuration(header: Sequence[str], rows: Sequence[Sequence[str]], console: Console) -> None:
+    """Print a line with the task, model and recipe of runs above each table of them, for narrow terminals."""
+    groups: dict[tuple[str, ...], list[Sequence[str]]] = {}
+    for row in rows:
+        groups.setdefault(tuple(row[:N_OF_CONFIGURATION]), []).append(row[N_OF_CONFIGURATION:])
+    for place, ((task, model, recipe), own) in enumerate(groups.items()):
+        if place:
+            print()
+        say(f"{task}, {model}: {recipe}")
+        print_whole(_table(header[N_OF_CONFIGURATION:], own), console)
 
 
 def _count(listings: Mapping[What, Callable[[], Listing]], results: Path) -> None:
@@ -109,7 +122,7 @@ def _tasks(tasks_dirs: list[Path]) -> Listing:
 
 
 def _some(languages: Sequence[str]) -> str:
-    """Return all languages, or as many as XNLI has and how many more there are; the task's file names them all."""
+    """Return all languages, or as many as XNLI has and how many more; the task's file or the record names them all."""
     shown = " ".join(languages[:LISTED])
     return shown if len(languages) <= LISTED else f"{shown} and {len(languages) - LISTED} more"
 
@@ -194,7 +207,12 @@ def _list_runs(results: Path) -> None:
         return say(f"No runs in {results}. Make one with: xeval run xnli-mini --model mini-mbert")
     unreadable = [(*folder.parts[-3:-1], "–", "–", "damaged", "", "–", folder.name) for folder in damaged]
     header = ("task", "model", "recipe", "seed", "status", "languages", "mean", "folder")
-    _print((header, [*map(_row, runs), *unreadable]))
+    rows = [*map(_row, runs), *unreadable]
+    table, console = _table(header, rows), screen()
+    if fit(table, console):
+        console.print(table)
+    else:
+        _print_by_configuration(header, rows, console)
     if damaged:
         raise next(iter(damaged.values()))
 
@@ -207,7 +225,7 @@ def _row(run: StoredRun) -> tuple[str, ...]:
         Configuration.of(record).in_words,
         str(record.seed) if record.has_seed else "–",
         record.status,
-        " ".join(record.scores),
+        _some(list(record.scores)),
         _mean(record),
         run.folder.name,
     )
