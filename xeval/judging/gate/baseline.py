@@ -152,8 +152,8 @@ def read(path: Path) -> Baseline:
 
 HEADER = """\
 # Made by `xeval bless`; `xeval check` compares later runs with it. Review it, and make it again rather than edit it.
-# accuracy_percent (value_percent for other metrics) is the mean over the seeds; n_correct (values, as fractions) has one
-# number for each seed, in their order.
+# accuracy_percent (for other metrics, value_percent) is the mean over the seeds. n_correct (for other metrics, values,
+# which are fractions) has one number for each seed, in their order.
 """
 
 
