@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from xeval.checks.after.diagnose import diagnose_run
+from xeval.checks.after.other_definition import misses
 from xeval.definitions.reference import Reference
 from xeval.definitions.registry import get_task
 from xeval.definitions.toml import Printed
@@ -173,3 +174,17 @@ def test_training_language_alone_has_no_mean_without_it(tmp_path):
         ("span F1", "mean of all 1", 1.0),
         ("span F1", "en", 1.0),
     ]
+
+
+def test_a_score_within_the_tolerance_is_not_missed(run):
+    record = run.record.model_copy(update={"limits": Limits()})
+    for cells, is_missed in (
+        ({"de": 98.6}, False),  # a single language may be 1.5 points off
+        ({"de": 98.4}, True),
+        ({"de": 99.0, "zh": 49.2}, False),  # a mean may be 1 point off
+        ({"de": 98.8, "zh": 48.8}, True),
+        ({"fr": 10.0}, False),
+    ):
+        assert misses(record, published(cells).rows[0]) is is_missed, cells
+    part = record.model_copy(update={"limits": Limits(max_eval=10)})
+    assert not misses(part, published({"de": 10.0}).rows[0])

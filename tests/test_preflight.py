@@ -476,3 +476,11 @@ def test_doctor_warns_about_a_read_only_cache(tmp_path):
     for folder in (tmp_path / "file", tmp_path / "file" / "cache"):
         found = check_disk(folder, n_weights=1)
         assert found.severity == "warning" and "XEVAL_CACHE" in found.line
+
+
+def test_test_pairs_that_choose_the_checkpoint_are_reported(world, tmp_path):
+    rows = toy.toy_rows()
+    rows["selection", "en"][:6] = rows["test", "en"][:6]
+    found = check_rows(world, tmp_path, rows)["overlap"]
+    assert found.severity == "warning"
+    assert found.evidence == "5.0 % of 120 en test pairs are among those to choose the checkpoint on"
