@@ -232,3 +232,20 @@ def test_conclusion_names_the_better_checkpoint(tmp_path, better):
 def test_oracle_takes_the_first_of_equal_checkpoints(tmp_path):
     comparison = compare_selection(load_selection([write(tmp_path, dict.fromkeys(RIGHT, np.arange(N) < 40))]))
     assert [own.steps for own in comparison.oracle] == [[10]] * 3
+
+
+def test_the_number_of_checkpoints_is_said_once_for_several_seeds(tmp_path):
+    one = " ".join(printed(compare_selection(load_selection([write(tmp_path)]))).split())
+    assert "its own test labels, of 3. It is an upper bound" in one
+    runs = [write(tmp_path, seed=1), write(tmp_path, seed=2)]
+    assert "its own test labels, of 3 of each seed. It is" in " ".join(
+        printed(compare_selection(load_selection(runs))).split()
+    )
+
+
+def test_dev_is_named_after_the_language_trained_on(tmp_path):
+    run = write(tmp_path, training_language="de")
+    comparison = compare_selection(load_selection([run]))
+    assert "German dev's checkpoint and the last" in comparison.conclusion
+    assert "No choice among these checkpoints can exceed German dev's by" in comparison.conclusion
+    assert "English" not in printed(comparison) and comparison.last_minus_dev.name_a == "German dev"

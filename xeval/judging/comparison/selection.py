@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 
+from xeval.definitions.languages import describe
 from xeval.judging.comparison.compare import RunComparison, compare, difference_of
 from xeval.judging.comparison.paired_runs import PairedRuns, beside, shared_rows, usable
 from xeval.judging.comparison.resampling import SEED, Interval
@@ -21,9 +22,9 @@ from xeval.results.predictions import tally_of
 from xeval.results.records import CheckpointRecord, SelectionPoint
 from xeval.results.store import StoredRun
 from xeval.support.errors import DataError, StoreError
-from xeval.support.text import on_mean_of, one_decimal, printed_difference, signed
+from xeval.support.text import capitalised, on_mean_of, one_decimal, printed_difference, signed
 
-_DEV, _LAST = "English dev", "last"
+_LAST = "last"
 
 
 @dataclass(frozen=True)
@@ -100,7 +101,7 @@ def load_selection(runs: list[StoredRun]) -> SelectionRuns:
     pair = PairedRuns(
         record.task,
         record.task_title,
-        _DEV,
+        _dev_of(record.training_language),
         _LAST,
         seeds,
         seeds,
@@ -212,22 +213,24 @@ def _conclusion(comparison: SelectionComparison) -> str:
     low, high = signed(100 * mean.low), signed(100 * mean.high)
     bounds = f"{100 * mean.level:.0f} % interval of the difference {low} to {high}"
     size = f"{one_decimal(abs(printed_difference(100 * compared.mean_b, 100 * compared.mean_a)))} points"
+    dev = _dev_of(comparison.training_language)
+    called = {dev: f"{dev}'s checkpoint", _LAST: "the last checkpoint"}
     if all(choice.dev_step == choice.last_step for choice in comparison.choices):
-        first = "English dev chose the last checkpoint"
+        first = f"{dev} chose the last checkpoint"
     elif mean.excludes_zero:
-        ahead, behind = (_LAST, _DEV) if mean.difference > 0 else (_DEV, _LAST)
-        first = f"{_called(ahead).capitalize()} is better than {_called(behind)} by {size} {where} ({bounds})"
+        ahead, behind = (_LAST, dev) if mean.difference > 0 else (dev, _LAST)
+        first = f"{capitalised(called[ahead])} is better than {called[behind]} by {size} {where} ({bounds})"
     else:
         first = (
-            f"No difference is shown {where} between English dev's checkpoint and the last: they are {size} apart"
-            f" ({bounds})"
+            f"No difference is shown {where} between {dev}'s checkpoint and the last: they are {size} apart ({bounds})"
         )
     gain = printed_difference(100 * comparison.oracle_mean, 100 * compared.mean_a)
     return (
-        f"{first}. No choice among these checkpoints can exceed English dev's by more than {one_decimal(gain)} points"
+        f"{first}. No choice among these checkpoints can exceed {dev}'s by more than {one_decimal(gain)} points"
         f" {where}: that is the oracle, which looks at test labels and is not zero-shot."
     )
 
 
-def _called(side: str) -> str:
-    return "English dev's checkpoint" if side == _DEV else "the last checkpoint"
+def _dev_of(training_language: str) -> str:
+    """Return what the selection rows are called: "English dev", or "German dev" after training on German."""
+    return f"{describe(training_language).name} dev"

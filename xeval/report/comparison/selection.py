@@ -143,10 +143,12 @@ def _if_one_seed(comparison: SelectionComparison, cell: str) -> list[str]:
 def _notes(comparison: SelectionComparison) -> list[str]:
     compared = comparison.last_minus_dev
     mean = compared.mean
-    n_checkpoints = " ".join(str(len(choice.steps)) for choice in comparison.choices)
+    numbers = sorted({len(choice.steps) for choice in comparison.choices})
+    n_checkpoints = " to ".join(map(str, numbers[:1] + numbers[1:][-1:]))
+    of_each = " of each seed" if len(comparison.choices) > 1 else ""
     return [
-        f"* The oracle is {ORACLE}, of {n_checkpoints}. It is an upper bound on what any choice among them can reach,"
-        " not a result: part of its lead is luck on these very rows, so it has no interval.",
+        f"* The oracle is {ORACLE}, of {n_checkpoints}{of_each}. It is an upper bound on what any choice among"
+        " them can reach, not a result: part of its lead is luck on these very rows, so it has no interval.",
         f"Interval: of last minus dev, paired bootstrap, {mean.n_resamples:,} resamples of"
         f" {compared.resampled}, seed {mean.seed}; it covers the draw of test {compared.unit}, not retraining. Holm: p"
         f" of {exchanged(compared, 'the answers of the two')}, corrected over the languages.",
