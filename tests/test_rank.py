@@ -324,3 +324,20 @@ def test_language_that_one_seed_lacks_is_left_out(tmp_path):
         )
     ]
     assert load_contest(by_configuration(runs)).scope.languages == ["en"]
+
+
+@pytest.mark.parametrize(("width", "is_above"), [(80, True), (160, False)])
+def test_long_names_leave_room_for_the_numbers(tmp_path, command, monkeypatch, width, is_above):
+    names = ["distilbert/distilbert-base-multilingual-cased", "google-bert/bert-base-multilingual-cased"]
+    for name, share in zip(names, (0.9, 0.6), strict=True):
+        write_run(tmp_path, {"en": answers_with(LABELS, rights(share, 1)[0])}, LABELS, GROUPS, model=name)
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    monkeypatch.setenv("COLUMNS", str(width))
+    lines = re.sub(r"\x1b\[[\d;]*m", "", command("rank", "--results", tmp_path)[1]).splitlines()
+    assert max(map(len, lines)) <= width
+    [header] = [place for place, line in enumerate(lines) if line.startswith("model ")]
+    assert {"seeds", "ranks", "groups", "Holm", "apart"} <= set(lines[header].split())
+    named = [f"{place} {name}" for place, name in enumerate(names, 1)]
+    assert (lines[1:3] == named) == is_above
+    firsts = [line.split()[0] for line in lines[header + 1 : header + 3]]
+    assert firsts == (["1", "2"] if is_above else names)

@@ -1,20 +1,30 @@
 """Ranking → terminal, Markdown, HTML, CSV, JSON. Numbers become percentages only here, and not in CSV and JSON."""
 
 import json
+from dataclasses import replace
 from typing import Any
 
 from rich.console import Console
 
 from xeval.judging.comparison.ranking import ALPHA, Pair, RankedModel, Ranking
-from xeval.report.comparison.runs import Parts, markdown_parts, print_parts, shown_p
+from xeval.report.comparison.runs import Parts, markdown_parts, print_parts, shown_p, table_of
 from xeval.report.formats.csv import written
 from xeval.report.page.plain import page
+from xeval.report.whole_words import fit
 from xeval.support.text import counted, metric_in_words, one_decimal, printed_difference
 
 
 def show(ranking: Ranking, console: Console) -> None:
-    """Print the table on `console`. Scores are in percent, differences in points."""
-    print_parts(parts(ranking), console)
+    """Print the table on `console`. Scores are in percent, differences in points.
+
+    If models' names leave too little room for the numbers, they are printed above the table, and their places in it.
+    """
+    shown = parts(ranking)
+    if not fit(table_of(shown.header, shown.rows, n_left=1), console):
+        names = [f"{place} {row[0]}" for place, row in enumerate(shown.rows, 1)]
+        numbers = [[str(place), *row[1:]] for place, row in enumerate(shown.rows, 1)]
+        shown = replace(shown, sides=names, rows=numbers)
+    print_parts(shown, console)
 
 
 def markdown(ranking: Ranking) -> str:

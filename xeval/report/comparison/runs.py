@@ -272,13 +272,17 @@ def _share(n_right: int, n_seeds: int) -> str:
 
 
 def print_table(header: list[str], rows: list[list[str]], console: Console, n_left: int) -> None:
+    print_whole(table_of(header, rows, n_left), console)
+
+
+def table_of(header: list[str], rows: list[list[str]], n_left: int) -> Table:
     table = Table(box=None, pad_edge=False, header_style="bold")
     for place, name in enumerate(header):
         side: Literal["left", "right"] = "left" if place < n_left else "right"
         table.add_column(plain(name), justify=side, overflow="fold")
     for row in rows:
         table.add_row(*(plain(cell) for cell in row))
-    print_whole(table, console)
+    return table
 
 
 def markdown_table(header: list[str], rows: list[list[str]], n_left: int) -> str:
