@@ -322,3 +322,59 @@ def test_long_numbers_beside_a_curve_are_not_cut_off():
     assert longest.startswith("76.3") and len(longest) > 5
     assert drawn.x_axis.start - 5 >= 6.5 * len(longest)  # units; the font's digits are 11 high and 6.5 wide
     assert charts.curves([("seed 1", [(10, 0.2), (20, 0.9)])]).x_axis.start == charts.LEFT
+
+
+def in_long_names(results: Path) -> list[StoredRun]:
+    """The sample runs with languages of SIB-200, two of which share a name."""
+    codes = ["eng_Latn", "knc_Arab", "knc_Latn", "tzm_Tfng", "ajp_Arab", "quy_Latn", "acm_Arab"]
+    runs = []
+    for run in sample_runs(results):
+        scores = dict(zip(codes, run.record.scores.values(), strict=False))
+        runs.append(
+            replace(run, record=run.record.model_copy(update={"scores": scores, "training_language": codes[0]}))
+        )
+    return runs
+
+
+def test_long_names_of_languages_are_whole_beside_dots(chromium, tmp_path):
+    path = tmp_path / "report.html"
+    path.write_text(html.render(build(in_long_names(tmp_path / "results"), "xnli", None)), encoding="utf-8")
+    chromium.resize(1280, 900)
+    chromium.open(path)
+    names = chromium.evaluate(
+        "[...document.querySelectorAll('figure svg text[text-anchor=end]')]"
+        ".map(text => [text.textContent, text.getBBox().x])"
+    )
+    starts = [x for name, x in names if name == "Central Kanuri (knc_Latn)"]
+    assert len(starts) == 2 and min(x for _, x in names) >= 0
+
+
+def test_phone_shows_captions_and_a_score_of_each_language(chromium, tmp_path):
+    path = tmp_path / "report.html"
+    path.write_text(html.render(build(in_long_names(tmp_path / "results"), "xnli", None)), encoding="utf-8")
+    chromium.resize(360, 800)
+    chromium.open(path)
+    right = "[...document.querySelectorAll('{}')].map(found => found.getBoundingClientRect().right)"
+    assert max(chromium.evaluate(right.format("table.sortable caption"))) <= 360
+    assert max(chromium.evaluate(right.format("table.sortable tbody th + td .number"))) <= 360
+
+
+def test_gap_by_language_names_each_code_once(tmp_path):
+    page = html.render(build(in_long_names(tmp_path / "results"), "xnli", None))
+    assert '<th scope="row">Central Kanuri <span class="code">knc_Latn</span></th>' in page
+    assert "Central Kanuri (knc_Latn) <span" not in page
+
+
+def test_links_to_rows_of_one_model_tell_them_apart(chromium, tmp_path):
+    first, *_ = runs = sample_runs(tmp_path / "results")
+    values = {"adaptation": "lora", "lora_rank": 8}
+    lora = first.record.recipe.model_copy(update={"overrides": values, "values": first.record.recipe.values | values})
+    runs.append(replace(first, record=first.record.model_copy(update={"recipe": lora})))
+    path = tmp_path / "report.html"
+    path.write_text(html.render(build(runs, "xnli", None)), encoding="utf-8")
+    chromium.open(path)
+    links = chromium.evaluate("[...document.querySelectorAll('nav a[href^=\"#model\"]')].map(link => link.textContent)")
+    assert len(links) == len(set(links)) == 3
+    assert any("lora" in link for link in links) and "another" in links
+    leads = chromium.evaluate("[...document.querySelectorAll('.worst strong')].map(found => found.textContent)")
+    assert len(leads) == len(set(leads)) == 3

@@ -51,3 +51,9 @@ def test_plot_shows_dollar_signs_in_names(figure_of, tmp_path):
     figure = Runs([type(run)(run.folder, run.record.model_copy(update={"model": named}))]).plot()
     figure.savefig(tmp_path / "figure.png")
     assert r"$\no such symbol$" in figure.axes[0].get_title(loc="left")
+
+
+def test_plot_tells_languages_with_one_name_apart(figure_of):
+    run = a_run(**{"en": 0.9, "zh-CN": 0.8, "zh-TW": 0.7})
+    labels = [label.get_text() for label in figure_of(matrix.build([run], "xnli", None)).axes[0].get_yticklabels()]
+    assert labels == ["English", "Chinese (zh-CN)", "Chinese (zh-TW)"]

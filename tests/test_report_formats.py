@@ -265,3 +265,12 @@ def test_command_in_a_report_gives_the_same_report(report, results):
     assert code == 0 and "±2.25 points for a cell, ±3" in out
     assert report(*shlex.split(command))[1] == out
     assert "tolerance " not in next(line for line in whole.splitlines() if line.startswith("- Made on "))
+
+
+def test_columns_of_a_model_card_have_different_names(tmp_path):
+    run = sample_matrix(tmp_path / "results").runs[-1]
+    scores = dict(zip(["en", "zh-CN", "zh-TW"], run.record.scores.values(), strict=False))
+    built = matrix.build([StoredRun(run.folder, run.record.model_copy(update={"scores": scores}))], "xnli", None)
+    assert "| Model" in model_card.evaluation(built)
+    for name in ("English", "Chinese (zh-CN)", "Chinese (zh-TW)"):
+        assert f" {name} |" in model_card.evaluation(built)

@@ -135,3 +135,21 @@ def test_none_found_among_few_rows_is_not_reassuring(n_rows, is_enough):
     few = changed(run.record, scores={"en": changed(run.record.scores["en"], n_rows=n_rows)})
     looked = {**vars(matrix.build([replace(run, record=few)], "xnli", None)), "n_causes": 3}
     assert ("do not show in fewer than 100 test rows" in matrix.Matrix(**looked).checked) != is_enough
+
+
+def test_distance_that_may_be_chance_gets_no_reason():
+    """It is 30 points, and English's interval is 1 point to either side."""
+    pieces = tokens(2.9)
+    assert worst.of(row_of(tokenization=pieces, ci95=(0.3, 0.9))) == f"{BELOW}."
+    assert worst.of(row_of(tokenization=pieces, ci95=(0.31, 0.89))).startswith(f"{BELOW}; likely because its words")
+    wide, narrow = ({"tokenization": pieces, "ci95": interval} for interval in ((0.2, 1.0), (0.5, 0.7)))
+    assert "likely" in worst.of(row_of(wide, narrow, narrow))
+
+
+def test_worst_of_two_languages_with_one_name_has_its_code():
+    row = row_of()
+    scores = row.runs[0].record.scores
+    renamed = {"en": scores["en"], "kas_Arab": scores["es"], "kas_Deva": scores["ur"]}
+    run = StoredRun(row.runs[0].folder, changed(row.runs[0].record, scores=renamed))
+    [of_both] = matrix.build([run], "xnli", None).ours
+    assert worst.of(of_both).startswith("Worst: Kashmiri (kas_Deva), 60.0, 30.0 points below English")

@@ -16,6 +16,7 @@ class InShort:
 
     name: str  # of the model
     how: str  # how it was trained
+    own_name: str  # the model's, with how it was trained if other rows are of the same model
     row: Row
     mean: str
     mark: str
@@ -34,7 +35,8 @@ class InShort:
 
 def of(matrix: Matrix) -> list[InShort]:
     """Return a line for each row of ours, in their order."""
-    return [_in_short(row, name) for row, name in zip(matrix.ours, _names(matrix.ours), strict=True)]
+    names = _names(matrix.ours)
+    return [_in_short(row, name, names.count(name) > 1) for row, name in zip(matrix.ours, names, strict=True)]
 
 
 def _names(rows: Sequence[Row]) -> list[str]:
@@ -46,13 +48,15 @@ def _names(rows: Sequence[Row]) -> list[str]:
     return [short_name(model) if len(of_short[short_name(model)]) == 1 else model for model in ids]
 
 
-def _in_short(row: Row, name: str) -> InShort:
+def _in_short(row: Row, name: str, is_shared: bool) -> InShort:
     mean = row.verdict.mean if row.verdict else None
     compared = mean.comparison if mean else None
+    how = row.name.removeprefix(row.runs[0].record.model.id).removeprefix(", ")
     shown = row.mean_reference if row.mean_reference is not None else row.mean_all
     return InShort(
         name,
-        row.name.removeprefix(row.runs[0].record.model.id).removeprefix(", "),
+        how,
+        f"{name}, {how}" if is_shared and how else name,
         row,
         verdicts.number(compared.ours if compared else shown),
         verdicts.MARKS[mean.outcome] if mean and compared else "",

@@ -6,7 +6,7 @@ page.
 
 from typing import TYPE_CHECKING, Any
 
-from xeval.definitions.languages import describe
+from xeval.definitions.languages import names_of
 from xeval.judging.verdict import RowVerdict
 from xeval.report.matrix import Matrix, Row
 from xeval.support.errors import XevalError
@@ -63,7 +63,8 @@ def _differences(axis: Any, verdict: RowVerdict) -> None:
         face = "white" if cell.outcome == "agrees" else colour
         axis.hlines(place, comparison.low, comparison.high, color=colour)
         axis.plot(comparison.difference, place, marker, color=colour, markerfacecolor=face)
-    axis.set_yticks(range(len(compared)), [describe(what).name for what, _, _ in compared], parse_math=False)
+    names = names_of([what for what, _, _ in compared])
+    axis.set_yticks(range(len(compared)), [*names.values()], parse_math=False)
     axis.invert_yaxis()
     axis.set_xlabel(f"ours minus published, points (90 % interval; band: ±{verdict.tolerance.cell})")
 
@@ -75,6 +76,6 @@ def _scores(axis: Any, row: Row, matrix: Matrix) -> None:
         seeds = [100 * run.record.scores[language].value for run in row.runs if language in run.record.scores]
         axis.plot(seeds, [place] * len(seeds), "o", color="0.6", markersize=4)
         axis.plot(row.cells[language], place, "o", color="#0072B2")
-    axis.set_yticks(range(len(languages)), [describe(language).name for language in languages], parse_math=False)
+    axis.set_yticks(range(len(languages)), [*names_of(languages).values()], parse_math=False)
     axis.invert_yaxis()
     axis.set_xlabel(f"{capitalised(matrix.metric_in_words)} in %")

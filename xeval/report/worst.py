@@ -1,15 +1,17 @@
 """The language that a row of ours transfers to worst, and possible reasons among what was measured.
 
 Three things are checked, all of them measured before: how finely the tokenizer cuts the language's words, how much of
-its texts is lost, and which labels are confused. Each counts only if it is clearly worse than in the training language.
+its texts is lost, and which labels are confused. Each counts only if it is clearly worse than in the training language,
+and a distance that may be chance needs no reason.
 """
 
+import math
 import statistics
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from xeval.definitions.languages import describe
+from xeval.definitions.languages import describe, names_of
 from xeval.kinds.registry import unit_of
 from xeval.report.matrix import Row
 from xeval.results.records import RunRecord
@@ -35,12 +37,21 @@ def of(row: Row, confusions: Mapping[str, np.ndarray] | None = None) -> str:
     below = printed_difference(row.cells[home], row.cells[worst])
     if below <= 0:
         return ""
+    names = names_of(row.cells)
+    fact = f"Worst: {names[worst]}, {one_decimal(others[worst])}, {one_decimal(below)} points below {names[home]}"
+    if below <= 100 * math.hypot(*(_half_interval(records, language) for language in (worst, home))):
+        return f"{fact}."
     known = confusions if confusions is not None else _confusions(records, (home, worst))
     signs = [*_tokens(records, worst, home), *_labels(records[0], known.get(worst), known.get(home))]
     nothing = "; its tokens and answers show no reason" if {home, worst} <= known.keys() else ""
     why = f"; likely because {_listed(signs)}" if signs else nothing
-    name, english = describe(worst).name, describe(home).name
-    return f"Worst: {name}, {one_decimal(others[worst])}, {one_decimal(below)} points below {english}{why}."
+    return f"{fact}{why}."
+
+
+def _half_interval(records: Sequence[RunRecord], language: str) -> float:
+    """Return half the width of the score's 95 % interval over test rows, the mean of the seeds."""
+    intervals = [record.scores[language].ci95 for record in records if language in record.scores]
+    return statistics.fmean((high - low) / 2 for low, high in intervals)
 
 
 def _tokens(records: Sequence[RunRecord], worst: str, home: str) -> list[str]:

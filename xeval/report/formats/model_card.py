@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from xeval.definitions.languages import describe
+from xeval.definitions.languages import names_of
 from xeval.definitions.task import Task
 from xeval.kinds.registry import get_kind
 from xeval.report import verdicts
@@ -165,7 +165,7 @@ def _revision(row: Row) -> str | None:
 
 def evaluation(matrix: Matrix, heading: str = "Evaluation") -> str:
     """Render the section on the evaluation: the table with its notes and findings."""
-    header = ["Model", *(escape(describe(language).name) for language in matrix.languages)]
+    header = ["Model", *(escape(name) for name in names_of(matrix.languages).values())]
     body = [
         [
             escape(row.name) if row.published else f"**{escape(row.name)}**",

@@ -83,7 +83,7 @@ def _below(matrix: Matrix) -> list[str]:
         else []
     )
     board = in_short.of(matrix)
-    farthest = [f"{entry.name}. " * (len(board) > 1) + line for entry in board if (line := worst.of(entry.row))]
+    farthest = [f"{entry.own_name}. " * (len(board) > 1) + line for entry in board if (line := worst.of(entry.row))]
     closing = without_verdict(matrix.rows, matrix.reference, matrix.task, matrix.metric)
     settled = [claim for claim in matrix.claims if claim.outcome != NO_VERDICT]
     claims = [f"{verdicts.MARKS[claim.outcome]} {claim.sentence}" for claim in settled]

@@ -11,7 +11,9 @@ WIDTH = 360  # of every drawing; text stays legible on a phone
 LEFT, RIGHT, BOTTOM, TOP = 40, 12, 34, 10  # margins
 ROW = 18  # height of a row of dots
 DIGIT = 7  # at least the width of a digit
-NAMES = 92  # width of the names to the left of the dots
+LETTER = 6.3  # width of a letter, on average
+NAMES, WIDEST_NAMES = 92, 200  # width of the names to the left of the dots
+NAME_GAP = 5  # between a name and the dots
 
 
 @dataclass(frozen=True)
@@ -71,7 +73,8 @@ class Dots:
 def dots(rows: Sequence[tuple[str, dict[int, float], float | None]]) -> Dots:
     """Place a row of dots for each (name, score by seed, published score or None)."""
     values = [value for _, seeds, published in rows for value in (*seeds.values(), published) if value is not None]
-    axis = axis_around(values, NAMES, WIDTH - RIGHT)
+    widest = NAME_GAP + LETTER * max(len(name) for name, _, _ in rows)
+    axis = axis_around(values, min(max(NAMES, round(widest)), WIDEST_NAMES), WIDTH - RIGHT)
     placed = [
         DotRow(
             name,

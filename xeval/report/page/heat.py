@@ -4,7 +4,7 @@ import statistics
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from xeval.definitions.languages import describe, names_of
+from xeval.definitions.languages import describe
 from xeval.report import verdicts
 from xeval.report.matrix import Matrix, Row
 from xeval.support.text import one_decimal, printed_difference, signed
@@ -114,7 +114,7 @@ def gap_lines(matrix: Matrix) -> dict[str, list[Line]]:
     others = [language for language in matrix.by_transfer if homes != {language}]
     targets = [language for language in others if language not in homes]
     by = {
-        "language": {name: [language] for language, name in names_of(others).items()},
+        "language": [(describe(language).name, [language]) for language in others],
         "script": _grouped(targets, "script"),
         "family": _grouped(targets, "family"),
     }
@@ -128,7 +128,7 @@ def gap_lines(matrix: Matrix) -> dict[str, list[Line]]:
     return {
         kind: [
             Line(name, (" ".join(languages),), [cell(row, languages) for row in matrix.rows])
-            for name, languages in groups.items()
+            for name, languages in groups
         ]
         for kind, groups in by.items()
         if groups
@@ -143,11 +143,11 @@ def _gap(row: Row, languages: list[str], matrix: Matrix) -> float | None:
     return statistics.fmean(printed_difference(row.cells[home], row.cells[language]) for language in languages)
 
 
-def _grouped(languages: Iterable[str], attribute: str) -> dict[str, list[str]]:
+def _grouped(languages: Iterable[str], attribute: str) -> list[tuple[str, list[str]]]:
     groups: dict[str, list[str]] = {}
     for language in languages:
         groups.setdefault(getattr(describe(language), attribute), []).append(language)
-    return dict(sorted(groups.items()))
+    return sorted(groups.items())
 
 
 def language_line(language: str, cells: list[Cell]) -> Line:

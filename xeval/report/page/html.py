@@ -41,7 +41,7 @@ def render(matrix: Matrix) -> str:
     row_verdicts, rows = matrix.verdicts, matrix.ours
     models = [model_section.build(row, matrix) for row in rows] if len(rows) <= MOST_MODELS else []
     board, cards = in_short.of(matrix), [_card(verdict) for verdict in row_verdicts]
-    worst = [(entry.name, model.worst) for entry, model in zip(board, models, strict=False) if model.worst]
+    worst = [(entry.own_name, model.worst) for entry, model in zip(board, models, strict=False) if model.worst]
     worst = worst if len(rows) <= MOST_WORST else []
     return (
         environment()
