@@ -203,7 +203,9 @@ def _mean(record: RunRecord) -> str:
 def _list_runs(results: Path) -> None:
     """Print the runs. Raises StoreError, after printing all others, for a damaged one."""
     runs, damaged = readable_runs(results)
-    if not runs and not damaged:
+    if damaged and not runs:
+        raise next(iter(damaged.values()))
+    if not runs:
         return say(f"No runs in {results}. Make one with: xeval run xnli-mini --model mini-mbert")
     unreadable = [(*folder.parts[-3:-1], "–", "–", "damaged", "", "–", folder.name) for folder in damaged]
     header = ("task", "model", "recipe", "seed", "status", "languages", "mean", "folder")
