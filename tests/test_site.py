@@ -244,3 +244,19 @@ def test_no_name_escapes_the_site_folder(tmp_path):
         pages.write(boards.build(hostile_runs(text), {}, {}), folder)
     assert {path.name for path in tmp_path.iterdir()} == {"site"}
     assert {path.name for path in folder.iterdir()} == {"index.html", "models", "languages"}
+
+
+def test_languages_with_one_name_are_listed_by_code():
+    """Their order does not depend on the process, as that of a set does."""
+    codes = [f"{code}_{script}" for code in ("ace", "bjn", "knc", "min") for script in ("Arab", "Latn")]
+    codes += ["kas_Arab", "kas_Deva", "taq_Latn", "taq_Tfng", "zho_Hans", "zho_Hant"]
+    built = boards.build(stored([run_record(scores={code: score(0.5) for code in codes})]), {}, {})
+    listed = [language.code for language in built.languages]
+    assert sorted(listed) == sorted(codes)
+    pairs = zip(codes[::2], codes[1::2], strict=True)
+    assert all(listed.index(first) + 1 == listed.index(second) for first, second in pairs)
+
+
+def test_leaderboard_makes_no_claim_of_zero_shot_for_all_rows(site):
+    """How others trained is not known."""
+    assert "Zero-shot" not in dict(pages.render(site))["index.html"]

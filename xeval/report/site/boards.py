@@ -127,7 +127,9 @@ def build(runs: Sequence[StoredRun], tasks: Mapping[str, Task], tables: Mapping[
         table = tables.get(known.default_reference or "") if known else None
         built = matrix.build(of_task, task, table, known=known)
         boards.append(_board(built, pages, several.count(task) > 1))
-    languages = sorted({language for board in boards for language in board.languages}, key=lambda own: own.name)
+    languages = sorted(
+        {language for board in boards for language in board.languages}, key=lambda own: (own.name, own.code)
+    )
     files = _pages([language.code for language in languages], "languages")
     dates = [environment.started_at[:10] for run in scored for environment in run.record.environments]
     return Site(
