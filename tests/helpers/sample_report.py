@@ -8,6 +8,7 @@ import numpy as np
 from tests.helpers.predictions import save_predictions
 from tests.helpers.sample_record import INVOCATION, environment, files_of, run_record
 from xeval.definitions.registry import all_tasks, get_reference
+from xeval.judging.score import wilson_interval
 from xeval.kinds.tokenization import Tokenization
 from xeval.report import matrix
 from xeval.results import records
@@ -76,7 +77,7 @@ def _score(logits: np.ndarray, labels: np.ndarray, sha256: str, index: int) -> r
     n_correct = int((logits.argmax(axis=1) == labels).sum())
     return records.Score(
         value=n_correct / len(labels),
-        ci95=(0.0, 1.0),
+        ci95=wilson_interval(n_correct / len(labels), len(labels)),
         n_rows=len(labels),
         n_groups=len(labels) // 3,
         totals={"correct": n_correct, "rows": len(labels)},
