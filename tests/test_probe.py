@@ -384,3 +384,13 @@ def test_pieces_are_counted_without_special_ones():
     alone = [len(tokenizer(text, add_special_tokens=False)["input_ids"]) for text in SENTENCES]
     assert pieces.n_text_pieces.tolist() == alone
     assert pieces.take(np.array([2, 0])).n_text_pieces.tolist() == [alone[2], alone[0]]
+
+
+@pytest.mark.parametrize(
+    ("perplexity", "shown"), [(3.1, "3.10"), (9.996, "10.0"), (99.94, "99.9"), (99.96, "100"), (12345.6, "12,346")]
+)
+def test_perplexities_are_shown_with_three_digits(perplexity, shown):
+    german = LanguageProbe("de", 2, 10, 40, 1.2, 0.0, -10 * math.log(perplexity))
+    text = markdown(Probe("m", SHA, "cats", "premise", "piece", "float32", 0, 2, 0, True, [german], [], []))
+    [row] = [line for line in text.splitlines() if line.startswith("| de German")]
+    assert row.split("|")[4].strip() == shown

@@ -115,7 +115,7 @@ def _score(probe: Probe, language: str) -> list[str]:
 
 
 def _three_digits(value: float) -> str:
-    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
+    return f"{value:,.0f}" if value >= 99.95 else f"{value:#.3g}"  # 3.10, to be read below 3.11
 
 
 def _ranked_title(probe: Probe) -> str:
