@@ -27,7 +27,8 @@ def check_submission(
     for problem in submission.problems:
         say(f"✗ {problem}")
     if submission.problems:
-        say(f"{counted(len(submission.problems), 'problems')} in {counted(submission.n_runs, 'runs')}")
+        where = f" in {counted(submission.n_runs, 'runs')}" if submission.n_runs else "; no run was checked"
+        say(f"{counted(len(submission.problems), 'problems')}{where}")
         raise typer.Exit(1)
     without = (
         f"; not compared with the rows of {', '.join(sorted(submission.without_rows))}"
