@@ -12,7 +12,9 @@ from test_verdict import a_table
 from xeval.cli import main
 from xeval.judging.verdict import Tolerance
 from xeval.report import matrix, verdicts
-from xeval.report.formats import markdown, terminal
+from xeval.report.formats import latex, markdown, model_card, terminal
+from xeval.results.records import RecipeRecord
+from xeval.results.store import StoredRun
 
 PUBLISHED = {language: value / 100 for language, value in CARD.rows[-1].cells.items()}
 MOVES = (-0.002, -0.001, 0.0, 0.001, 0.002)
@@ -126,3 +128,18 @@ def test_missing_verdict_is_stated_once_per_row():
     below = text.partition("## Reproduced?")[2]
     assert below.count("there is no score of ours to compare") == 1 and "its training collapsed" in below
     assert f"no verdict 6 ({' '.join(PUBLISHED)})" in below
+
+
+@pytest.mark.parametrize("show", [printed, latex.render, model_card.evaluation], ids=["terminal", "latex", "card"])
+def test_counts_by_language_name_their_configuration(show):
+    [recipe] = {run.record.recipe.name for run in five_runs()}
+    frozen = RecipeRecord(
+        name=recipe, values={"learning_rate": 5e-5, "adaptation": "frozen"}, overrides={"adaptation": "frozen"}
+    )
+    others = [StoredRun(run.folder / "frozen", run.record.model_copy(update={"recipe": frozen})) for run in five_runs()]
+    both = matrix.build([*five_runs(), *others], "xnli", CARD)
+    for configuration in (recipe, f"{recipe}, adaptation frozen"):
+        assert f"DistilmBERT ({configuration}), by language: " in show(both)
+    assert "DistilmBERT, by language: " not in show(both) + markdown.render(both)
+    assert "DistilmBERT, by language: " in show(matrix.build(five_runs(), "xnli", CARD))
+    assert f"DistilmBERT ({recipe}, adaptation frozen), by language: no verdict" in markdown.render(both)

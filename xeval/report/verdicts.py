@@ -56,22 +56,27 @@ def legend(verdicts: Sequence[RowVerdict]) -> str:
     )
 
 
-def headlines(verdict: RowVerdict) -> list[str]:
-    """Return the sentence on the mean, the count of outcomes, and a sentence on each cell that is not reproduced."""
+def headlines(verdict: RowVerdict, among: Sequence[RowVerdict] = ()) -> list[str]:
+    """Return the sentence on the mean, the count of outcomes, and a sentence on each cell that is not reproduced.
+
+    If others `among` those shown are on the same published row, the count names the configuration too.
+    """
     strays = [cell.sentence for cell in verdict.cells.values() if cell.outcome == "not reproduced"]
-    return [verdict.mean.sentence, count(verdict), *strays]
+    return [verdict.mean.sentence, count(verdict, among), *strays]
 
 
-def sentences(verdict: RowVerdict) -> list[str]:
+def sentences(verdict: RowVerdict, among: Sequence[RowVerdict]) -> list[str]:
     """Return the sentences on the mean and on every cell. If none has a verdict, one sentence covers the whole row."""
     if {cell.outcome for cell in (verdict.mean, *verdict.cells.values())} == {NO_VERDICT}:
-        return headlines(verdict)
+        return headlines(verdict, among)
     return [verdict.mean.sentence, *(cell.sentence for cell in verdict.cells.values())]
 
 
-def count(verdict: RowVerdict) -> str:
+def count(verdict: RowVerdict, among: Sequence[RowVerdict]) -> str:
     """Say how many cells have which outcome, and which cells do not agree."""
-    return f"{verdict.row}, by language: {by_language(verdict)}."
+    is_shared = sum(other.row == verdict.row for other in among) > 1
+    which = f"{verdict.row} ({verdict.configuration.in_words})" if is_shared else verdict.row
+    return f"{which}, by language: {by_language(verdict)}."
 
 
 def by_language(verdict: RowVerdict) -> str:

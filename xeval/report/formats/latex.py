@@ -75,7 +75,7 @@ def _line(name: str, cells: list[str], bold: bool = False) -> str:
 
 def _notes(matrix: Matrix) -> list[str]:
     row_verdicts = matrix.verdicts
-    sentences = [line for verdict in row_verdicts for line in verdicts.headlines(verdict)]
+    sentences = [line for verdict in row_verdicts for line in verdicts.headlines(verdict, row_verdicts)]
     findings = [f"{finding.severity.capitalize()}: {finding.sentence}" for finding in matrix.findings]
     gap = [capitalised(matrix.about_gap)] if matrix.about_gap else []
     return [*findings, *gap, *matrix.footer, *([verdicts.legend(row_verdicts)] if row_verdicts else []), *sentences]

@@ -52,7 +52,7 @@ def _verdicts(row_verdicts: list[RowVerdict]) -> str:
     """Return the section with the legend and, folded, every verdict's sentence, or "" if there is no verdict."""
     if not row_verdicts:
         return ""
-    blocks = [f"- {escape(line)}" for verdict in row_verdicts for line in verdicts.sentences(verdict)]
+    blocks = [f"- {escape(line)}" for verdict in row_verdicts for line in verdicts.sentences(verdict, row_verdicts)]
     folded = "<details>\n<summary>Every verdict in a sentence</summary>\n\n" + "\n".join(blocks) + "\n\n</details>\n"
     return f"\n## Reproduced?\n\n{escape(verdicts.legend(row_verdicts))}\n\n{folded}"
 

@@ -177,7 +177,7 @@ def evaluation(matrix: Matrix, heading: str = "Evaluation") -> str:
     row_verdicts = matrix.verdicts
     notes = [f"{name} has no entries for the hub: {why}." for name, why in _partial(matrix).items()]
     notes += [*matrix.footer, *([verdicts.legend(row_verdicts)] if row_verdicts else [])]
-    notes += [line for verdict in row_verdicts for line in verdicts.headlines(verdict)]
+    notes += [line for verdict in row_verdicts for line in verdicts.headlines(verdict, row_verdicts)]
     warning = f"> **Note.** {escape(matrix.note)}\n\n" if matrix.note else ""
     return (
         f"# {escape(heading)}\n\n{escape(capitalised(matrix.metric_in_words))} in % on {escape(matrix.title)},"

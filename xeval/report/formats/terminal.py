@@ -78,7 +78,10 @@ def _below(matrix: Matrix) -> list[str]:
     """Return the notes on the numbers, a line each."""
     row_verdicts = matrix.verdicts
     legend = (
-        [verdicts.legend(row_verdicts), *(line for verdict in row_verdicts for line in verdicts.headlines(verdict))]
+        [
+            verdicts.legend(row_verdicts),
+            *(line for verdict in row_verdicts for line in verdicts.headlines(verdict, row_verdicts)),
+        ]
         if row_verdicts
         else []
     )
