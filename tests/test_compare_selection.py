@@ -234,7 +234,7 @@ def test_oracle_takes_the_first_of_equal_checkpoints(tmp_path):
     assert [own.steps for own in comparison.oracle] == [[10]] * 3
 
 
-def test_the_number_of_checkpoints_is_said_once_for_several_seeds(tmp_path):
+def test_number_of_checkpoints_is_said_once_for_several_seeds(tmp_path):
     one = " ".join(printed(compare_selection(load_selection([write(tmp_path)]))).split())
     assert "its own test labels, of 3. It is an upper bound" in one
     runs = [write(tmp_path, seed=1), write(tmp_path, seed=2)]
