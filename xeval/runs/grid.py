@@ -157,31 +157,29 @@ class Prepared:
     failed: list[StoredRun]  # trials of models whose trials all failed
 
 
-@usual_modes()
 def run_grid(task: str, pairs: Sequence[tuple[str, str | None]], **options: Any) -> list[StoredRun]:
     """Make the runs of each pair of a model and a recipe, as `run` does, and return them with their folders.
 
     The recipe None is the task's default. Takes the options of `prepare_grid`.
     """
-    [runs] = _complete([prepare_grid(task, pairs, **options)], options.get("reporter"))
+    [runs] = run_grids({task: TaskGrid(list(pairs), options)}, options.get("reporter"))
     return runs
 
 
+@usual_modes()
 def run_grids(grids: Mapping[str, TaskGrid], reporter: Reporter | None = None) -> list[list[StoredRun]]:
-    """Make the runs of each task, as `run_grid` does, after everything is checked; return a list for each task."""
-    return _complete([prepare_grid(task, grid.pairs, **grid.options) for task, grid in grids.items()], reporter)
+    """Make the runs of each task, as `run_grid` does, after everything is checked; return a list for each task.
 
-
-def _complete(grids: Sequence[Prepared], reporter: Reporter | None) -> list[list[StoredRun]]:
-    """Make the runs, with a line on overall progress before each, and add the trials of models that had only failed
-    ones."""
-    todo = [(place, run) for place, prepared in enumerate(grids) for run in prepared.runs]
-    works = [0 if len(todo) == 1 else _work(run, grids[place].languages) for place, run in todo]
-    by_grid = [list[StoredRun]() for _ in grids]
+    There is a line on overall progress before each run. Trials of models that had only failed ones are added.
+    """
+    prepared = [prepare_grid(task, grid.pairs, **grid.options) for task, grid in grids.items()]
+    todo = [(place, run) for place, grid in enumerate(prepared) for run in grid.runs]
+    works = [0 if len(todo) == 1 else _work(run, prepared[place].languages) for place, run in todo]
+    by_grid = [list[StoredRun]() for _ in prepared]
     say = (reporter or Silent()).say
     for place, run in count_down(todo, works, lambda entry: entry[1].name, say):
-        by_grid[place].append(run.complete(grids[place].languages))
-    return [runs + prepared.failed for runs, prepared in zip(by_grid, grids, strict=True)]
+        by_grid[place].append(run.complete(prepared[place].languages))
+    return [runs + grid.failed for runs, grid in zip(by_grid, prepared, strict=True)]
 
 
 def _work(run: OneRun, languages: Sequence[str]) -> int:
