@@ -1,5 +1,6 @@
 """`xeval report`: a results folder compared with a published table, in one of several formats."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 
@@ -8,7 +9,7 @@ import typer
 from xeval.cli.options import ReferenceName, Results, TasksDirs
 from xeval.cli.outcome import CellTolerance, MeanTolerance
 from xeval.cli.screen import write
-from xeval.cli.suite import table_of
+from xeval.cli.suite import suite_matrix_of
 from xeval.judging.verdict import Tolerance
 from xeval.report import from_folder
 from xeval.report.formats import Format, format_of
@@ -65,20 +66,13 @@ def report(
     tasks_dir: TasksDirs = None,
 ) -> None:
     """Compare the results of a task, or of a suite of tasks, with published tables."""
-    chosen = format or format_of(output)
+    chosen, within = format or format_of(output), Tolerance(tolerance, mean_tolerance)
     if suite is not None:
-        _refuse_beside_suite(
-            {
-                "--reference": reference is not None,
-                "--tolerance": tolerance != Tolerance.cell,
-                "--mean-tolerance": mean_tolerance != Tolerance.mean,
-                "--watts": watts is not None,
-                "--grams-per-kwh": grams_per_kwh is not None,
-            }
-        )
+        of_footprint = {"--watts": watts, "--grams-per-kwh": grams_per_kwh}
+        _refuse_beside_suite({"--reference": reference, **from_folder.changed_options(within), **of_footprint})
         from xeval.report.suite import formats  # scipy
 
-        text = formats.render_as(chosen, table_of(runs_in(results, task, model), suite, tasks_dir or ()))
+        text = formats.render_as(chosen, suite_matrix_of(runs_in(results, task, model), suite, tasks_dir or ()))
     else:
         text = from_folder.report_of(
             results,
@@ -86,15 +80,15 @@ def report(
             model=model,
             reference=reference,
             format=chosen,
-            tolerance=Tolerance(tolerance, mean_tolerance),
+            tolerance=within,
             footprint=Footprint(watts, grams_per_kwh),
             tasks_dirs=tasks_dir or (),
         )
     write(text, output)
 
 
-def _refuse_beside_suite(given: dict[str, bool]) -> None:
+def _refuse_beside_suite(given: Mapping[str, object]) -> None:
     """Raise for an option that is given but means nothing for the table of a suite."""
-    for option, is_given in given.items():
-        if is_given:
+    for option, value in given.items():
+        if value is not None:
             raise typer.BadParameter(f"{option}: a suite's report has no use for it; leave out one of the two")

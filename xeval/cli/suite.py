@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from xeval.report.suite.table import SuiteMatrix
 
 
-def table_of(runs: Sequence[StoredRun], suite: str, tasks_dirs: Sequence[Path]) -> "SuiteMatrix":
+def suite_matrix_of(runs: Sequence[StoredRun], suite: str, tasks_dirs: Sequence[Path]) -> "SuiteMatrix":
     """Return the table of `suite`, a name or path, with the published tables of that suite."""
     from xeval.report.suite import table  # scipy
 
@@ -32,7 +32,7 @@ def show_table(runs: Sequence[StoredRun], suite: str, tasks_dirs: Sequence[Path]
     from xeval.report.suite import formats
 
     if any(run.record.scores for run in runs):
-        formats.show(table_of(runs, suite, tasks_dirs), screen())
+        formats.show(suite_matrix_of(runs, suite, tasks_dirs), screen())
 
 
 def show_suite(

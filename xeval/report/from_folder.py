@@ -106,14 +106,15 @@ def report_of(  # noqa: PLR0913  the public call: one parameter for each option
     known = all_tasks(folders).get(tasks[0])
     built = _beside_table(runs, tasks[0], known, reference, tolerance)
     named = {"--results": results, "--task": tasks[0], "--model": model, "--reference": reference, "--format": format}
-    given = [*named.items(), *_changed(tolerance or Tolerance()).items(), *(("--tasks-dir", one) for one in folders)]
+    of_tolerance = changed_options(tolerance or Tolerance())
+    given = [*named.items(), *of_tolerance.items(), *(("--tasks-dir", one) for one in folders)]
     words = [str(word) for option, value in given if value is not None for word in (option, value)]
     built = replace(built, made=f"{date.today():%Y-%m-%d}, by xeval {VERSION}: xeval report {shlex.join(words)}")
     form = Format(format)
     return Report(render_as(form, built, known, footprint or Footprint()), built, form)
 
 
-def _changed(tolerance: Tolerance) -> dict[str, float]:
+def changed_options(tolerance: Tolerance) -> dict[str, float]:
     """Return the options that give `tolerance`, where it is not the default."""
     values = {"--tolerance": (tolerance.cell, Tolerance.cell), "--mean-tolerance": (tolerance.mean, Tolerance.mean)}
     return {option: value for option, (value, default) in values.items() if value != default}
