@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from xeval.support.progress import Reporter
 
 WIDTH = 80
-_BYTES_PER_WEIGHT = 4
 
 
 def refuse_records_of_plan(dry_run: bool, output_format: OutcomeFormat) -> None:
@@ -116,8 +115,10 @@ def _space(outlook: "Outlook") -> Iterator[str]:
         parts = [size(known)] if known else []
         parts += [f"{_names(unknown, 'models and data sets')} of unknown size"] if unknown else []
         yield f"Downloads: {' and '.join(parts)}."
+    from xeval.checks.before.machine_checks import BYTES_PER_WEIGHT  # torch
+
     weights = [run.trained_weights for run in outlook.to_do]
-    total = sum(n or 0 for n in weights) * _BYTES_PER_WEIGHT
+    total = sum(n or 0 for n in weights) * BYTES_PER_WEIGHT
     if total:
         at_least = "at least " if None in weights else ""
         cache = cache_home()

@@ -262,18 +262,17 @@ class _ModelOutlook:
 
     def _find_speed(self) -> Speed | None:
         """Return the speed of the model's finished runs, or else the one that a plan has measured, if any."""
-        records = [run.record for run in self._known]
+        records, checkpoint, train = [run.record for run in self._known], self._checkpoint, self._of.train
+        if checkpoint is None and not records:
+            return None
         try:
-            sizes = [hidden_size(self._checkpoint)] if self._checkpoint else [r.model.hidden_size for r in records]
-            for compute in map(self._of.choose, sizes[:1]):
-                speed = speed_of_runs(records, self._values, self._of.train, compute)
-                if speed is None and self._checkpoint is not None:
-                    shape = self._checkpoint.configuration()
-                    speed = kept_speed(speed_key(self._task.name, shape, self._values, self._of.train, compute))
+            compute = self._of.choose(hidden_size(checkpoint) if checkpoint else records[0].model.hidden_size)
+            speed = speed_of_runs(records, self._values, train, compute)
+            if speed is not None or checkpoint is None:
                 return speed
+            return kept_speed(speed_key(self._task.name, checkpoint.configuration(), self._values, train, compute))
         except XevalError:  # the run itself reports what is wrong with the model
             return None
-        return None
 
     def _count_weights(self) -> int | None:
         try:

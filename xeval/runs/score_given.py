@@ -15,7 +15,6 @@ from xeval.definitions.model_name import ModelName
 from xeval.definitions.task import Task
 from xeval.engine import devices, environment
 from xeval.judging.score import Judged, judged_of, score_of
-from xeval.kinds.given import Given
 from xeval.kinds.rows import Rows
 from xeval.results.identity import identity, ingredients_of
 from xeval.results.predictions import as_parquet, save_predictions
@@ -108,7 +107,8 @@ def score_given(  # noqa: PLR0913  what `score` takes
                 phase.advance()
     else:
         rows = read_key(Path(labels), definition, given)
-    judged = {language: _judge(definition, given[language], rows[language]) for language in given}
+    kind = definition.of_kind
+    judged = {each: judged_of(kind, kind.answers_given(own, rows[each]), rows[each]) for each, own in given.items()}
     record = _record(definition, name, seed, source, rows)
     folder = run_folder(Path(results), record.task, record.model.id, ELSEWHERE, seed, record.identity)
     with locked(folder, reporter.say):
@@ -128,10 +128,6 @@ def _named(model: str) -> ModelName:
         return ModelName.parse(model)
     except UnknownNameError:
         return ModelName(model, "local")
-
-
-def _judge(task: Task, given: Given, rows: Rows) -> Judged:
-    return judged_of(task.of_kind, task.of_kind.answers_given(given, rows), rows)
 
 
 def _record(task: Task, name: ModelName, seed: int, source: DataSource | None, rows: Mapping[str, Rows]) -> RunRecord:
