@@ -46,7 +46,7 @@ class Trial:
 
         Return None if nothing differs or if the kind of task has no plain call.
         """
-        parts = [rows.take(_evenly(len(rows))) for rows in tests.values()]
+        parts = [rows.sample(ROWS) for rows in tests.values()]
         rows, languages = Rows.joined(parts), np.repeat(list(tests), [len(part) for part in parts])
         encoded = encode(self._kind, self._tokenizer, rows, self._max_length)
         plain = self._kind.plain_call(self._tokenizer, rows, self._max_length)
@@ -145,11 +145,6 @@ def _rows_alone(plain: PlainCall) -> list[Mapping[str, Any]]:
 
 def _how_far(expected: np.ndarray, outputs: np.ndarray) -> str:
     return f"by {np.abs(expected - outputs).max():.2g} where the largest is {np.abs(expected).max():.2g}"
-
-
-def _evenly(n_rows: int) -> np.ndarray:
-    """Return up to ROWS row numbers, evenly spaced from the first row to the last."""
-    return np.unique(np.linspace(0, n_rows - 1, ROWS).astype(np.int64))
 
 
 def _shortest(encoded: Encoded, rows: np.ndarray, languages: np.ndarray) -> np.ndarray:
