@@ -530,7 +530,7 @@ def test_batches_are_counted_in_sequences_or_questions(command, tmp_path, monkey
 
 @pytest.mark.parametrize("wrong", [{"context": "It is here. \ud83d"}, {"question": "Where\udc00?"}])
 def test_unpaired_surrogate_is_refused(wrong):
-    with pytest.raises(DataError, match="half of a UTF-16 pair in"):
+    with pytest.raises(DataError, match="an unpaired UTF-16 surrogate in"):
         KIND.read(table(**wrong))
 
 

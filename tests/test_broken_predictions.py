@@ -69,7 +69,7 @@ BROKEN = {
     "a mark of UTF-8 in the middle": (
         "xnli", "de.txt", "\n".join([*XNLI[:6], f"\ufeff{XNLI[6]}", *XNLI[7:]]), r"prediction 7 is '\ufeffneutral'",
     ),
-    "zero bytes": ("xnli", "de.txt", "\n".join(["neutral\0", *XNLI[1:]]), "line 1 has a zero byte"),
+    "NUL bytes": ("xnli", "de.txt", "\n".join(["neutral\0", *XNLI[1:]]), "line 1 has a NUL byte"),
     "compressed": ("xnli", "de.txt", b"\x1f\x8b\x08\x00\x00", "compressed"),
     "a page of HTML": ("xnli", "de.txt", "<!doctype html>\n" + "<p>404</p>\n" * 11, "is '<!doctype html>'"),
     "labels in another language": ("xnli", "de.txt", "\n".join(["neutral"] * 11 + ["Widerspruch"]), "'Widerspruch'"),

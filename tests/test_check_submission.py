@@ -210,7 +210,7 @@ def test_file_that_belongs_to_no_run_is_named(world, nothing_is_opened, name):
     path = world / "results" / name
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text("x")
-    only(world, "no part of a run")
+    only(world, "not part of a run")
 
 
 def test_links_are_not_followed(world, nothing_is_opened):
@@ -359,7 +359,7 @@ def test_more_logits_than_labels_are_refused(tmp_path):
     number = pa.array([0], pa.int32())
     answers = pa.table({"label": number, "prediction": number, "logits": logits})
     sha256 = save_predictions(tmp_path, "es", answers, np.ones((1, 2)), np.zeros(1))
-    with pytest.raises(StoreError, match="wanted at most 5,000 logits a row"):
+    with pytest.raises(StoreError, match="wanted at most 5,000 logits per row"):
         load_predictions(tmp_path, "es", sha256)
 
 

@@ -113,7 +113,7 @@ def test_command_compares_models_by_name_or_folder(command, tmp_path):
     write(tmp_path / "results", BETTER, model="org/n")
     code, out, err = command("org/m", "org/n", "--flips", "en", "--seed", "3")
     assert (code, err) == (0, "") and "seed 3" in " ".join(out.split())
-    assert "Rows in en that only one side has right: 45 (5 A, 40 B)" in " ".join(out.split())
+    assert "Rows in en that only one side gets right: 45 (5 A, 40 B)" in " ".join(out.split())
     code, out, _ = command("results/cats/org--m", "org/n", "--format", "json")
     assert code == 0 and json.loads(out)["name_b"] == "org/n"
 

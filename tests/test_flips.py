@@ -148,5 +148,5 @@ def test_row_that_half_of_the_seeds_have_right_is_no_flip(tmp_path):
     a, b = retrieved(tmp_path / "a", [1, 1, 0], [0, 1, 0]), retrieved(tmp_path / "b", [0, 0, 1], [0, 0, 0])
     found = flipped_rows(pair(a, b), "de", None)
     assert [(flip.row, flip.right_a, flip.right_b) for flip in found.rows] == [(1, 2, 0)]
-    said = "Rows in de that one side has right in more than half of its seeds, and the other in fewer than half: 1"
+    said = "Rows in de that one side gets right in more than half of its seeds, and the other in fewer than half: 1"
     assert f"{said} (1 A, 0 B)" in shown.markdown(compare(pair(a, b), n_resamples=50), found)

@@ -348,7 +348,7 @@ FAULTY = {
     "half a character": (
         "test.jsonl",
         '{"premise": "a\\ud800b", "hypothesis": "c", "label": "neutral"}\n',
-        "half of a UTF-16 pair in 'premise'",
+        "an unpaired UTF-16 surrogate in 'premise'",
     ),
 }
 

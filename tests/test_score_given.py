@@ -195,7 +195,7 @@ BROKEN = {
     "JSON without ids": ("es.json", json.dumps(SAID), "wanted answers by id"),
     "JSON with ids that the data lack": ("es.json", json.dumps(dict(enumerate(SAID))), "the data have no ids"),
     "JSON Lines cut off": ("es.jsonl", '{"prediction": 1}\n{"predi', "line 2 is not readable as JSON"),
-    "logits too few": ("es.jsonl", '{"logits": [1, 2]}\n' * 12, "2 logits a row; wanted one for each of entailment"),
+    "logits too few": ("es.jsonl", '{"logits": [1, 2]}\n' * 12, "2 logits per row; wanted one for each of entailment"),
     "logits of unequal length": (
         "es.jsonl",
         '{"logits": [1, 2, 3]}\n{"logits": [1]}\n' * 6,
@@ -229,7 +229,7 @@ def test_faulty_predictions_are_refused_in_one_line(world, fault):
 def test_a_second_file_of_a_language_is_refused(world):
     for name in ("es.txt", "es.tsv"):
         write(world / "given" / name, "\n".join(SAID))
-    with pytest.raises(DataError, match="there are others for 'es'"):
+    with pytest.raises(DataError, match="another file also has predictions for 'es'"):
         scored(world, world / "given")
 
 
@@ -425,7 +425,7 @@ OTHER_FORMS = {  # task → predictions, right answers, and what is said of one 
     "logits of words": ("udpos", "de.jsonl", '{"logits": [1, 2]}', '{"prediction": ["X"]}', "logits alone"),
     "logits of sentences": ("tatoeba", "de.jsonl", '{"logits": [1, 2]}', '{"prediction": 0}', "logits alone"),
     "logits of pairs": ("bucc2018", "de.jsonl", '{"logits": [1, 2]}', None, "logits alone"),
-    "logits of three choices": ("xcopa", "id.jsonl", '{"logits": [1, 2, 3]}', '{"prediction": 0}', "3 logits a row"),
+    "logits of three choices": ("xcopa", "id.jsonl", '{"logits": [1, 2, 3]}', '{"prediction": 0}', "3 logits per row"),
 }
 
 
@@ -605,7 +605,7 @@ def test_language_is_given_for_the_only_file_of_a_folder(world):
 def test_no_language_is_left_out_for_its_ending(world, name):
     write(world / "given" / "test-es.tsv", "\n".join(SAID))
     other = write(world / "given" / name, "\n".join(SAID))
-    with pytest.raises(DataError, match=f"{other.name}: would be left out for its ending"):
+    with pytest.raises(DataError, match=f"{other.name}: would be ignored because of its extension"):
         scored(world, world / "given")
     assert list(scored(world, world / "given", languages=["es"]).record.scores) == ["es"]
     if name.endswith(".gz"):

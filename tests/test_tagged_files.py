@@ -299,5 +299,5 @@ def test_tags_beyond_any_number_are_refused(load, value):
 
 
 def test_words_with_unpaired_surrogates_are_refused(load):
-    with pytest.raises(DataError, match="half of a UTF-16 pair in"):
+    with pytest.raises(DataError, match="an unpaired UTF-16 surrogate in"):
         load({"en/test.jsonl": '{"tokens": ["a\\ud800"], "tags": ["O"]}\n' * 2})

@@ -168,9 +168,9 @@ def test_full_disk_error_is_one_line(xeval_command, tmp_path, words):
 
 LONG = "x" * 300
 REFUSED: dict[str, list[object]] = {
-    "a name of 300 letters for results": ["report", "--results", LONG],
-    "a name of 300 letters for a report": ["report", "--results", "results", "-o", LONG],
-    "a name of 300 letters for a baseline": ["check", "--baseline", LONG],
+    "a name of 300 characters for results": ["report", "--results", LONG],
+    "a name of 300 characters for a report": ["report", "--results", "results", "-o", LONG],
+    "a name of 300 characters for a baseline": ["check", "--baseline", LONG],
     "a folder that is a file": ["report", "--results", "file/results"],
     "a report in a file": ["report", "--results", "results", "-o", "file/report.md"],
     "a report that is a folder": ["report", "--results", "results", "-o", "results"],

@@ -48,7 +48,7 @@ CONFIGS: dict[str, tuple[Json, str]] = {
     "layers of 400 digits": ({"num_hidden_layers": 10**400}, "a number of more than 15 digits"),
     "very many labels": ({"id2label": {str(n): str(n) for n in range(10_001)}}, "10,001 entries in id2label"),
     "a long list": ({"block_sizes": [1] * 10_001}, "10,001 entries in block_sizes; at most 10,000"),
-    "lists without end": ({"x": [[[]] * 9999] * 600}, "lists and tables; at most 5,000,000 are read"),
+    "lists without end": ({"x": [[[]] * 9999] * 600}, "lists and objects; at most 5,000,000 are read"),
     "a number of 5,000 digits": ({"hidden_size": "DIGITS"}, "not readable as JSON"),
     "gaps in the labels": (ids(_0="entailment", _2="neutral", _5="contradiction"), "the numbers 0, 2, 5"),
     "labels from 1": (ids(_1="entailment", _2="neutral", _3="contradiction"), "the numbers 1, 2, 3"),
@@ -118,7 +118,7 @@ def test_list_instead_of_settings_is_refused(run, model, name):
     (model / name).write_text("[1]")
     answer = run("--no-train")
     is_one_line(answer)
-    assert f"{name} is not an object of settings; fetch it again" in answer.err
+    assert f"{name} is not a JSON object of settings; fetch it again" in answer.err
 
 
 NUMBERS = {
@@ -178,11 +178,11 @@ TOKENIZERS: dict[str, tuple[Callable[[Json], object], str]] = {
     "pieces around a text": (of_template("ids", [2] * 1001), "pieces around a text; at most 1,000 are read"),
     "a long piece": (
         lambda content: content["model"]["vocab"].update({"x" * 1001: 5}),
-        "has a piece of 1,001 letters; at most 1,000",
+        "has a piece of 1,001 characters; at most 1,000",
     ),
     "a long added token": (
         lambda content: content["added_tokens"].append({"id": 1000, "content": "x" * 1001, **ADDED}),
-        "has a piece of 1,001 letters; at most 1,000",
+        "has a piece of 1,001 characters; at most 1,000",
     ),
     "long pieces": (
         lambda content: content["model"].update(type="Unigram", vocab=[["x" * 1000, -1.0]] * 10_001),
@@ -196,18 +196,18 @@ TOKENIZERS: dict[str, tuple[Callable[[Json], object], str]] = {
     ),
     "a long expression": (
         lambda content: content.update(pre_tokenizer=split_at({"Regex": "|".join(["abcdefg"] * 2000)})),
-        "has expressions of 15,999 letters; at most 10,000",
+        "has regular expressions of 15,999 characters; at most 10,000",
     ),
     "expressions that are long together": (
         normalizer(*[{"type": "Replace", "pattern": {"Regex": "a" * 100}, "content": "b"}] * 101),
-        "has expressions of 10,100 letters; at most 10,000",
+        "has regular expressions of 10,100 characters; at most 10,000",
     ),
     "steps without end": (normalizer(*[{"type": "Lowercase"}] * 1000), "splits texts in 1,00"),
     "a long word to look for": (
         lambda content: content.update(
             pre_tokenizer={"type": "Sequence", "pretokenizers": [split_at({"String": "a" * 10_001})]}
         ),
-        "has expressions of 10,001 letters; at most 10,000",
+        "has regular expressions of 10,001 characters; at most 10,000",
     ),
     "many merges": (
         lambda content: content["model"].update(merges=[""] * 2_000_001),

@@ -115,7 +115,7 @@ def _check_files(folder: Path, submission: Submission) -> bool:
             submission.add(path, "not an ordinary file; wanted no links or devices")
         elif not _RECORD.fullmatch(name) and not _PREDICTIONS.fullmatch(name):
             submission.add(
-                path, "no part of a run; wanted TASK/MODEL/RUN/record.json and predictions/LANGUAGE.parquet only"
+                path, "not part of a run; wanted TASK/MODEL/RUN/record.json and predictions/LANGUAGE.parquet only"
             )
         elif status.st_size > (most := MOST_BYTES[RECORD if path.name == RECORD else ".parquet"]):
             submission.add(path, f"{status.st_size:,} bytes; wanted at most {most:,}")
@@ -232,7 +232,7 @@ def _problems_of_score(
     tally, groups = tally_of(table), groups_of(table)
     places = column(table, "row")
     if tally.shape[1] != len(kind.counts):
-        yield f"{tally.shape[1]} counts a row; wanted {', '.join(kind.counts)}"
+        yield f"{tally.shape[1]} counts per row; wanted {', '.join(kind.counts)}"
         return
     if len(np.unique(places)) != len(places):
         yield "a row occurs twice"

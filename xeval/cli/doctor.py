@@ -41,7 +41,7 @@ def doctor(
     of_task = {"--model": model, "--language": languages, "--recipe": recipe, "--test-split": test_split}
     for option, value in (of_task | {"--no-train": no_train}).items():
         if value and task is None:
-            raise typer.BadParameter(f"{option}: wanted a task too, whose rows to check, as in: doctor xnli")
+            raise typer.BadParameter(f"{option}: wanted a task as well, as in: xeval doctor xnli")
     with using(bundle):
         if task is not None:
             check_names(task, model or [], languages, recipe, tasks_dir or ())

@@ -75,7 +75,9 @@ def _by_language(path: Path, task: Task, languages: Sequence[str], names: Sequen
     for each in files:
         for language, given in _of_file(each, path, task, languages, names, len(files) == 1):
             if language in by_language:
-                raise DataError(f"{given.where}: there are others for {language!r}: {by_language[language].where}")
+                raise DataError(
+                    f"{given.where}: another file also has predictions for {language!r}: {by_language[language].where}"
+                )
             by_language[language] = given
     lacking = [language for language in languages if language not in by_language]
     if lacking or not by_language:
@@ -119,14 +121,16 @@ def _files(path: Path, task: Task, languages: Sequence[str]) -> list[Path]:
     inside = next((folder for folder in _of_suite(path, task)), path)
     files = [each for each in visible(inside, "**/*") if each.suffix in SUFFIXES and each.is_file()]
     if not languages and (other := next(_overlooked(inside, files), None)) is not None:
-        raise DataError(f"{other}: would be left out for its ending; unpack it, or write the ending in lower case")
+        raise DataError(
+            f"{other}: would be ignored because of its extension; unpack it, or write the extension in lower case"
+        )
     if not files:
         raise DataError(f"{inside}: wanted files of predictions ({', '.join(SUFFIXES)}), found none")
     return files
 
 
 def _overlooked(folder: Path, files: Sequence[Path]) -> Iterator[Path]:
-    """Yield the files that would be read if they were unpacked, or had the ending of their names in lower case."""
+    """Yield the files that would be read if they were unpacked, or had their extension in lower case."""
     for each in visible(folder, "**/*"):
         inner = each.with_suffix("") if each.suffix.lower() in _PACKED else each.with_suffix(each.suffix.lower())
         if inner != each and inner.suffix in SUFFIXES and inner not in files:
@@ -256,7 +260,7 @@ def _check_is_text(path: Path) -> None:
     before, zero, _ = tables.read_text(path).partition("\0")
     if zero:
         encoding = "; it looks like UTF-16 without a byte order mark" if start[1:2] == b"\0" != start[:1] else ""
-        raise DataError(f"{path}: line {before.count(chr(10)) + 1:,} has a zero byte{encoding}; save it as UTF-8")
+        raise DataError(f"{path}: line {before.count(chr(10)) + 1:,} has a NUL byte{encoding}; save it as UTF-8")
 
 
 _NUMPY, _ZIP = b"\x93NUMPY", b"PK\x03\x04"

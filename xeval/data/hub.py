@@ -397,7 +397,7 @@ def _explain(error: Exception, kind: str) -> str:
         )
     if isinstance(error, OSError) and error.errno in _OF_THE_DISK:
         return (
-            f"cannot be put into the cache of the hub's files: {one_line(error)[:200]}; correct that, set HF_HOME to"
+            f"cannot be stored in the hub's cache: {one_line(error)[:200]}; correct that, set HF_HOME to"
             f" another folder, or {local_way}"
         )
     text = "its text is withheld: it contains HF_TOKEN" if _says_token(error) else one_line(error)[:160]

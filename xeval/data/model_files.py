@@ -257,7 +257,7 @@ def _digest(checksum_of: Mapping[Path, str], folder: Path, before: str = "") -> 
 
 # A few words in these files can require more than any machine has, before a single weight is read.
 _MOST_LAYERS, _MOST_ENTRIES, _MOST_ADDED_TOKENS, _MOST_GROWTH = 200, 10_000, 50_000, 1000
-_MOST_PIECES, _MOST_LETTERS, _LONGEST_PIECE = 2_000_000, 10_000_000, 1000  # XLM-V has 0.9 million pieces
+_MOST_PIECES, _MOST_CHARACTERS, _LONGEST_PIECE = 2_000_000, 10_000_000, 1000  # XLM-V has 0.9 million pieces
 _MOST_AROUND = 1000
 _MOST_STEPS = 1000
 _LONGEST_EXPRESSIONS = 10_000  # letters of all expressions of a tokenizer; those of encoders have a few hundred
@@ -302,12 +302,12 @@ def _sizes(path: Path, content: dict[str, Any]) -> Iterator[tuple[str, int, int]
     yield "adds {} tokens", len(added), _MOST_ADDED_TOKENS
     yield "has {} pieces", len(pieces), _MOST_PIECES
     lengths = [*map(_length, pieces), *map(_length, added)]
-    yield "has a piece of {} letters", max(lengths, default=0), _LONGEST_PIECE
-    yield "has pieces of {} letters", sum(lengths), _MOST_LETTERS
+    yield "has a piece of {} characters", max(lengths, default=0), _LONGEST_PIECE
+    yield "has pieces of {} characters", sum(lengths), _MOST_CHARACTERS
     yield "has pieces that begin in {} ways", _count_nodes(content), _MOST_NODES
     parts = [content.get(part) for part in ("normalizer", "pre_tokenizer", "decoder")]
     yield "changes and splits texts in {} steps", sum(map(_count_steps, parts)), _MOST_STEPS
-    yield "has expressions of {} letters", sum(map(_count_expressions, parts)), _LONGEST_EXPRESSIONS
+    yield "has regular expressions of {} characters", sum(map(_count_expressions, parts)), _LONGEST_EXPRESSIONS
     yield "puts {} pieces around a text", _count_around(content.get("post_processor")), _MOST_AROUND
     yield "has a normalizer that makes a text {} times as long", _growth(content.get("normalizer")), _MOST_GROWTH
 
@@ -365,7 +365,7 @@ def _pieces(path: Path, content: dict[str, Any]) -> Collection[Any]:
 
 
 def _length(piece: object) -> int:
-    """Return the number of letters of a piece: alone, with its score, in two parts, or with settings."""
+    """Return the number of characters of a piece: alone, with its score, in two parts, or with settings."""
     if isinstance(piece, dict):
         piece = piece.get("content")
     if isinstance(piece, list):

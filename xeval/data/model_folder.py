@@ -121,7 +121,7 @@ def json_object(path: Path, model: str, max_bytes: int = _MAX_JSON_BYTES) -> dic
         text = read_ordinary(path, max_bytes).decode()
         if (n_lists := text.count("[") + text.count("{")) > _MOST_LISTS:
             raise ModelError(
-                f"model {model}: {path} has {n_lists:,} lists and tables; at most {_MOST_LISTS:,} are read"
+                f"model {model}: {path} has {n_lists:,} lists and objects; at most {_MOST_LISTS:,} are read"
             )
         content = parse_json(text)
     except (OSError, ValueError, RecursionError) as error:
@@ -129,7 +129,7 @@ def json_object(path: Path, model: str, max_bytes: int = _MAX_JSON_BYTES) -> dic
         advice = "; save it as UTF-8 without a byte order mark" if is_of_bytes else ""
         raise ModelError(f"model {model}: {path} is not readable as JSON: {one_line(error)[:200]}{advice}") from error
     if not isinstance(content, dict):
-        raise ModelError(f"model {model}: {path} is not an object of settings; fetch it again")
+        raise ModelError(f"model {model}: {path} is not a JSON object of settings; fetch it again")
     return content
 
 

@@ -390,5 +390,7 @@ def _json_row(line: str, path: Path, number: int, wanted: Wanted, is_first: bool
         if isinstance(row.get(name), str):
             _refuse_long(len(row[name].encode(errors="replace")), path, name)
             if not is_unicode(row[name]):
-                raise DataError(f"{path}: line {number} has half of a UTF-16 pair in {name!r}; write the whole pair")
+                raise DataError(
+                    f"{path}: line {number} has an unpaired UTF-16 surrogate in {name!r}; write the whole pair"
+                )
     return {name: row[name] for name in wanted.named if name in row}

@@ -94,7 +94,7 @@ def _add_matrices(model: PreTrainedModel, recipe: Recipe, seed: int, name: str) 
     targets = list(_targets(model, recipe))
     if not targets:
         raise ModelError(
-            f"model {name}: LoRA finds no layers of queries and values in {type(model.base_model).__name__}; use"
+            f"model {name}: LoRA finds no query and value layers in {type(model.base_model).__name__}; use"
             " --lora-targets all-linear"
         )
     from peft import LoraConfig, LoraModel

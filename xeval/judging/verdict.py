@@ -185,7 +185,7 @@ def why_none(record: RunRecord, reference: Reference | None) -> str:
         return f"it was trained on {describe(record.training_language).name}{translated}, and no published row was"
     rows = rows_of(record, reference)
     if not rows:
-        return f"the published table has no row of {record.model.published_id}"
+        return f"the published table has no row for {record.model.published_id}"
     if all(row.protocol != "zero-shot" for row in rows):
         return f"its published numbers are not zero-shot ({', '.join(sorted({row.protocol for row in rows}))})"
     return ""

@@ -273,7 +273,7 @@ def answers_of(given: Given, numbers: np.ndarray, gold: np.ndarray, names: Seque
     if logits is None:
         return labels_given(numbers, gold)
     if logits.shape[1] != len(names):
-        raise DataError(f"{given.where}: {logits.shape[1]} logits a row; wanted one for each of {', '.join(names)}")
+        raise DataError(f"{given.where}: {logits.shape[1]} logits per row; wanted one for each of {', '.join(names)}")
     answers = best_of(logits, gold)
     if not len(numbers):
         return answers

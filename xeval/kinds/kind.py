@@ -218,7 +218,7 @@ class Kind(ABC):
     def right(cls, metric: str, tallies: np.ndarray) -> np.ndarray | None:
         """Return which rows are right, (...) bool, from (..., K) lines of a tally; None if rows are not right or wrong.
 
-        `metric` is what the run is scored by. Comparisons show the rows that only one side has right.
+        `metric` is what the run is scored by. Comparisons show the rows that only one side gets right.
         """
         measure = cls.measure(metric)
         return measure.right(tallies) if measure.metric.is_share_of_rows else None

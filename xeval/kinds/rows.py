@@ -38,7 +38,7 @@ class Table:
             elif not isinstance(value, str):
                 own.note(number, f"{one_line(repr(value))[:80]} in {column!r}", "text")
             elif not is_unicode(value):
-                own.note(number, f"half of a UTF-16 pair in {column!r}", "the whole pair")
+                own.note(number, f"an unpaired UTF-16 surrogate in {column!r}", "the whole pair")
         if faults is None:
             own.refuse()
         return values

@@ -82,7 +82,7 @@ class Tagging(OfLabels):
         " in English, of 0.3 to 5.8 (root mean square 2.0) in 47 other languages, of 0.5 and 0.9 in the mean over"
         " languages (stefan-it/xlm-v-experiments @13f86b4)."
         " With each language's own, a correlation of 0.2 gives the mean of both variances of the mean."
-        " About other tagging nothing is known.",
+        " Nothing is known about other tagging.",
     )
 
     @property
@@ -121,7 +121,7 @@ class Tagging(OfLabels):
             elif not own:
                 faults.note(number, "no words")
             elif not is_unicode("".join(own)):
-                faults.note(number, f"half of a UTF-16 pair in {one_line(repr(own))[:80]}", "the whole pair")
+                faults.note(number, f"an unpaired UTF-16 surrogate in {one_line(repr(own))[:80]}", "the whole pair")
         faults.refuse()
         return words
 

@@ -136,7 +136,7 @@ def _problem_in_labels(schema: pa.Schema, table: pa.Table) -> str:
     """Return what is wrong with labels and predictions, which must be numbers of logits; "" if nothing is."""
     n_labels = getattr(schema.field("logits").type, "list_size", 0)
     if n_labels > _MOST_LABELS:
-        return f"wanted at most {_MOST_LABELS:,} logits a row"
+        return f"wanted at most {_MOST_LABELS:,} logits per row"
     for name in ("label", "prediction"):
         if name not in schema.names:
             return f"wanted one column {name}, found 0"

@@ -190,7 +190,9 @@ def run_plan(plan: Plan, engine: Engine) -> tuple[list[StoredRun], list[str]]:
         if run is not None:
             stored[run.folder] = run  # a plan may ask for one run twice, if plans were joined
         else:
-            problem = outcome.problem or f"done, but {outcome.folder} is on another machine; xeval merge joins results"
+            problem = (
+                outcome.problem or f"finished, but {outcome.folder} is on another machine; xeval merge joins results"
+            )
             problems.append(f"{request.in_words}: {problem}")
     return list(stored.values()), problems
 

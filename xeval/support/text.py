@@ -32,7 +32,7 @@ def is_whole_number(text: str) -> bool:
 
 
 def is_unicode(text: str) -> bool:
-    """Return whether `text` can be written: an escape in JSON can stand for half of a UTF-16 pair, which cannot."""
+    """Return whether `text` can be written: an escape in JSON can stand for an unpaired surrogate, which cannot."""
     try:
         text.encode()
     except UnicodeEncodeError:

@@ -19,7 +19,7 @@ _Said = tuple[int | str, int | str, int | str]  # the right answer, A's answer, 
 
 @dataclass(frozen=True)
 class Flip:
-    """A row that one side has right and the other wrong.
+    """A row that one side gets right and the other wrong.
 
     With several seeds, most of one side's have it right and most of the other's wrong. A prediction is then the most
     frequent one.
@@ -72,7 +72,7 @@ def flipped_rows(paired: PairedRuns, language: str, task: Task | None, data: Pat
 
 
 def flips(language: PairedLanguage, kind: type[Kind], labels: Sequence[str]) -> list[Flip] | None:
-    """Return the rows of one language that one side has right and the other wrong, in their order.
+    """Return the rows of one language that one side gets right and the other wrong, in their order.
 
     None if rows are neither right nor wrong.
     """

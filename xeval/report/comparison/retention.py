@@ -68,7 +68,7 @@ def _in_words(cost: Cost) -> str:
         size = cost.n_parameters * FLOAT32_BYTES / 1e6
         text += f", {cost.n_parameters / 1e6:,.1f} million parameters ({size:,.0f} MB in float32)"
     if cost.rows_per_s is not None:
-        text += f", {1000 / cost.rows_per_s:.2f} ms a row"
+        text += f", {1000 / cost.rows_per_s:.2f} ms per row"
     return text
 
 
@@ -111,7 +111,7 @@ def _notes(retention: Retention) -> list[str]:
     if first.rows_per_s and second.rows_per_s:
         times = second.rows_per_s / first.rows_per_s
         saved = 1000 / first.rows_per_s - 1000 / second.rows_per_s
-        price = f"; {_price(retention, saved, 1)} millisecond saved on a row" if saved > 0 else ""
+        price = f"; {_price(retention, saved, 1)} millisecond saved per row" if saved > 0 else ""
         notes.append(f"B was evaluated {times:.2f} times as fast as A on the same processor{price}.")
     if first.n_parameters and second.n_parameters and second.n_parameters < first.n_parameters:
         saved_mb = (first.n_parameters - second.n_parameters) * FLOAT32_BYTES / 1e6

@@ -202,7 +202,7 @@ def _spread(differences: list[float]) -> list[str]:
 
 
 def _one_run_each(comparison: RunComparison) -> bool:
-    """Return whether the rows that only one side has right can be counted."""
+    """Return whether the rows that only one side gets right can be counted."""
     return comparison.is_share_of_rows and len(comparison.seeds_a) == len(comparison.seeds_b) == 1
 
 
@@ -226,7 +226,7 @@ def _notes(comparison: RunComparison) -> list[str]:
         " the better side, where p is at most 0.05 or, for the mean, where the interval excludes 0."
     )
     if _one_run_each(comparison):
-        method += " Only A/B: rows that only one side has right. McNemar: its exact p, if rows were independent draws."
+        method += " Only A/B: rows that only one side gets right. McNemar: its exact p, if rows were independent draws."
     if len(comparison.mean_seed_differences) > 1:
         method += " SD of seeds: standard deviation of B minus A between the paired seeds, not part of any interval."
     return [method, *comparison.notes]
@@ -237,9 +237,9 @@ def _flips_title(flipped: FlippedRows) -> str:
     if not flipped.sentences and n:
         hint = "; --data DIR, with a copy of the data that was scored, adds their sentences"
     won = flipped.n_won
-    which = "that only one side has right"
+    which = "that only one side gets right"
     if max(flipped.n_seeds) > 1:
-        which = "that one side has right in more than half of its seeds, and the other in fewer than half"
+        which = "that one side gets right in more than half of its seeds, and the other in fewer than half"
     return f"Rows in {flipped.language} {which}: {n} ({n - won} A, {won} B){hint}"
 
 

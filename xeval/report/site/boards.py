@@ -82,7 +82,8 @@ class Board:
         return (
             f"Ranks: the best and the worst possible among the {len(self.ranked)} rows that were scored on the same"
             " test rows, by the mean over all languages, whichever are shown. They allow for what other test rows and"
-            f" other training runs could change; in {100 * (1 - ALPHA):.0f} % of such tables, all are right together."
+            f" other training runs could change; in {100 * (1 - ALPHA):.0f} % of such tables, all of them are"
+            " right at once."
         )
 
     @property
