@@ -49,7 +49,7 @@ class RetrievalKeys(Keys):
     """Names of the columns in the data: the sentences to look up, the sentences to search, and, if the two of a row do
     not translate each other, the number of the row that has the translation, counted from 0."""
     query_suffix: Column = "en"
-    """Ending of the file with the sentences to look up, if a language has files of parallel lines."""
+    """Extension of the file with the sentences to look up, if a language has files of parallel lines."""
 
 
 class SentenceRetrieval(OfVectors):
