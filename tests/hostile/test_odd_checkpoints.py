@@ -192,7 +192,7 @@ TOKENIZERS: dict[str, tuple[Callable[[Json], object], str]] = {
         lambda content: content["model"].update(
             type="Unigram", vocab=[[f"{number:04}{'é' * 900}", -1.0] for number in range(3000)]
         ),
-        "has pieces that begin in 5,",
+        "has pieces with 5,",
     ),
     "a long expression": (
         lambda content: content.update(pre_tokenizer=split_at({"Regex": "|".join(["abcdefg"] * 2000)})),

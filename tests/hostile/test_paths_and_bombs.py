@@ -157,7 +157,7 @@ def test_path_traversal_in_hub_listing_is_harmless(
 def test_there_are_over_40_hostile_names(figure):
     n_names = len(WAYS_OUT) * (len(TASK_PLACES) + 2) + (len(WAYS_OUT) - 1) * 3
     figure(
-        "names that lead out",
+        "names that point outside",
         f"{n_names} in files and words, {len(FOLDER_NAMES)} folders, {len(LISTED)} listed by a hub",
     )
     figure("bombs", f"{len(WEIGHTS)} in weights, {len(CONFIGS)} in configurations, {len(FILES)} in other files")

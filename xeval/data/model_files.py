@@ -304,7 +304,7 @@ def _sizes(path: Path, content: dict[str, Any]) -> Iterator[tuple[str, int, int]
     lengths = [*map(_length, pieces), *map(_length, added)]
     yield "has a piece of {} characters", max(lengths, default=0), _LONGEST_PIECE
     yield "has pieces of {} characters", sum(lengths), _MOST_CHARACTERS
-    yield "has pieces that begin in {} ways", _count_nodes(content), _MOST_NODES
+    yield "has pieces with {} different prefixes", _count_nodes(content), _MOST_NODES
     parts = [content.get(part) for part in ("normalizer", "pre_tokenizer", "decoder")]
     yield "changes and splits texts in {} steps", sum(map(_count_steps, parts)), _MOST_STEPS
     yield "has regular expressions of {} characters", sum(map(_count_expressions, parts)), _LONGEST_EXPRESSIONS
