@@ -27,7 +27,7 @@ def audit(
     ],
     tolerance: Annotated[
         float,
-        typer.Option("--tolerance", min=0.01, max=100, metavar="POINTS", help="Points that the score may differ by."),
+        typer.Option("--tolerance", min=0.01, max=100, metavar="POINTS", help="Points by which the score may differ."),
     ] = Tolerance.cell,
     seed: Annotated[
         int | None, typer.Option("--seed", min=0, metavar="SEED", help="Seed of the order of rows; printed.")

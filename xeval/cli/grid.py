@@ -1,4 +1,4 @@
-"""Where the runs of a command are made, and what is printed if several processes make them."""
+"""Where the runs of a command are executed, and what is printed if several processes execute them."""
 
 import sys
 from collections.abc import Sequence
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 def is_shared_out(on: Where, device: str) -> bool:
-    """Return whether other processes than this one make the runs."""
+    """Return whether other processes than this one execute the runs."""
     if on is Where.local:
         from xeval.runs.on_local import local_devices
 
@@ -49,9 +49,9 @@ def make(
     output_format: OutcomeFormat,
     tolerance: Tolerance | None = None,
 ) -> list[str]:
-    """Make the runs of `plan` with `engine`, and show them.
+    """Execute the runs of `plan` with `engine`, and show them.
 
-    Exits with 1 if a run could not be made or something in it failed. Returns sentences on what is shown not to be
+    Exits with 1 if a run could not be executed or something in it failed. Returns sentences on what is shown not to be
     reproduced of the published table.
     """
     from xeval.runs.plan import run_plan
@@ -118,7 +118,7 @@ def table_of(task: str, tasks_dirs: Sequence[Path]) -> str | None:
 
 
 def engine_of(on: Where, device: str, results: Path, quiet: bool) -> "Engine":
-    """Return the engine that makes runs on `on`. Raises XevalError if a package that it needs is not installed."""
+    """Return the engine that executes runs on `on`. Raises XevalError if a package that it needs is not installed."""
     from xeval.support.progress import reporter
 
     if on is not Where.local and ":" in device:

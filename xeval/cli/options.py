@@ -80,7 +80,7 @@ EveryCheckpoint = Annotated[
     typer.Option(
         "--every-checkpoint",
         metavar="",
-        help="Also evaluate the training's other checkpoints, for compare --selection.",
+        help="Also evaluate the checkpoints that are not chosen, for compare --selection.",
     ),
 ]
 KeepWeights = Annotated[

@@ -1,4 +1,4 @@
-"""`xeval probe`: how surprised a masked language model is by each language, and whether that goes with transfer."""
+"""`xeval probe`: how surprised a masked language model is by each language, and how that correlates with transfer."""
 
 from enum import StrEnum
 from pathlib import Path

@@ -30,7 +30,7 @@ def run(
         typer.Option(
             "--seeds-of",
             metavar="NAME",
-            help="With --no-train: treat the models as seeds of one training run called NAME, numbered by --seed.",
+            help="With --no-train: treat the models as seeds of one configuration called NAME, numbered by --seed.",
         ),
     ] = None,
     on: On = Where.local,
@@ -82,7 +82,7 @@ def run(
 def _run_here(
     task: str, models: list[str], grid: GridOptions, options: dict[str, Any], output_format: OutcomeFormat
 ) -> None:
-    """Make the runs in this process, and show them."""
+    """Execute the runs in this process, and show them."""
     from xeval.runs.grid import run_grid
 
     folders = grid.tasks_dir or ()
@@ -105,7 +105,7 @@ def _run_file(
     dry_run: bool,
     output_format: OutcomeFormat,
 ) -> None:
-    """Make the runs of a grid's file."""
+    """Execute the runs of a grid's file."""
     with loading(grid.quiet):
         from xeval.runs.outlook import outlook_of_file
         from xeval.runs.plan import plan_file, refuse_what_no_plan_has

@@ -15,7 +15,9 @@ def site(
     results: Annotated[list[Path], typer.Argument(metavar="DIR", help="One or more results folders.")],
     output: Annotated[
         Path,
-        typer.Option("--output", "-o", metavar="DIR", help="Folder for the pages: new, empty, or with earlier pages."),
+        typer.Option(
+            "--output", "-o", metavar="DIR", help="Folder for the pages: new, empty, or with an earlier leaderboard."
+        ),
     ],
     tasks_dir: TasksDirs = None,
 ) -> None:

@@ -260,7 +260,7 @@ _MOST_LAYERS, _MOST_ENTRIES, _MOST_ADDED_TOKENS, _MOST_GROWTH = 200, 10_000, 50_
 _MOST_PIECES, _MOST_CHARACTERS, _LONGEST_PIECE = 2_000_000, 10_000_000, 1000  # XLM-V has 0.9 million pieces
 _MOST_AROUND = 1000
 _MOST_STEPS = 1000
-_LONGEST_EXPRESSIONS = 10_000  # letters of all expressions of a tokenizer; those of encoders have a few hundred
+_LONGEST_EXPRESSIONS = 10_000  # characters of all regular expressions in a tokenizer; encoders have a few hundred
 _MOST_NODES = 5_000_000  # of a Unigram vocabulary as a tree of bytes, 400 bytes of memory each; XLM-R has 0.8 million
 
 
@@ -327,7 +327,7 @@ def refuse_absurd_settings(path: Path, name: str) -> None:
 
 
 def _settings_in(config: object) -> Iterator[tuple[str, int | Collection[Any]]]:
-    """Yield whole numbers, lists and tables by their keys, including those of nested configurations."""
+    """Yield whole numbers, lists and objects by their keys, including those of nested configurations."""
     for key, value in config.items() if isinstance(config, dict) else ():
         if isinstance(value, int | list | dict) and not isinstance(value, bool):
             yield key, value
@@ -374,7 +374,7 @@ def _length(piece: object) -> int:
 
 
 def _count_nodes(content: dict[str, Any]) -> int:
-    """Return an upper bound on the nodes, one for each beginning, of the library's tree of a Unigram vocabulary."""
+    """Return an upper bound on the nodes, one for each prefix, of the library's tree of a Unigram vocabulary."""
     model = content.get("model")
     if not isinstance(model, dict) or not isinstance(vocabulary := model.get("vocab"), list):
         return 0
@@ -400,7 +400,7 @@ def _count_steps(part: object) -> int:
 
 
 def _count_expressions(part: object) -> int:
-    """Return the number of letters of the expressions, or the words, that a tokenizer looks for in texts."""
+    """Return the number of characters of the expressions, or the words, that a tokenizer looks for in texts."""
     if isinstance(part, list):
         return sum(map(_count_expressions, part))
     if not isinstance(part, dict):

@@ -46,7 +46,7 @@ class Grid(Frozen):
     train: bool = True
     """If false, evaluate fine-tuned checkpoints as they are."""
     every_checkpoint: bool = False
-    """Also evaluate the training runs' other checkpoints."""
+    """Also evaluate the checkpoints that are not chosen."""
     keep_weights: bool = False
     """Keep fine-tuned weights in the runs' folders."""
 

@@ -71,7 +71,7 @@ class ModelName:
         `name=folder` is a folder that the user says holds the published model `name`.
         `recorded` gives the ids of models in a results folder, which count as names too and come first.
         The address of a model's page on the hub stands for its id and the revision in the address. A bare word that is
-        none of these is taken for a misspelt alias, since current hub ids are `organisation/name`.
+        none of these counts as a misspelt alias, since current hub ids are `organisation/name`.
         Raises UnknownNameError for such a word, and ModelError for a folder that does not exist, for a revision of a
         model that has none, and for an address of anything else.
         """

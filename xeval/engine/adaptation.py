@@ -39,7 +39,7 @@ def adapt(model: PreTrainedModel, recipe: Recipe, seed: int, has_pooler: bool, n
         if recipe.layers_frozen is not None:
             _freeze_layers(model, recipe.layers_frozen, name)
         return lambda: None
-    if model.base_model is model:  # T5's model for answers, whose encoder and decoder stand next to its head
+    if model.base_model is model:  # T5's model for answers, which keeps its encoder and decoder next to its head
         raise ModelError(
             f"model {name}: {type(model).__name__} does not tell its encoder from its head, which adaptation"
             f" {recipe.adaptation} needs; use adaptation full"

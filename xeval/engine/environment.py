@@ -1,4 +1,4 @@
-"""Where a run was made: library versions, xeval's own commit, hardware and device."""
+"""Where a run was executed: library versions, xeval's own commit, hardware and device."""
 
 import hashlib
 import importlib.metadata

@@ -51,8 +51,8 @@ _loading = threading.RLock()
 class _LastTokenizer(threading.local):
     """The tokenizer that a thread loaded last.
 
-    It is kept because checks, a trial and a run each ask for one, and large ones take seconds to load. Threads do not
-    share it, because a call in one thread would change its settings in another.
+    It is kept because checks, the comparison with a plain call and the run each ask for one, and large ones take
+    seconds to load. Threads do not share it, because a call in one thread would change its settings in another.
     """
 
     checkpoint: Checkpoint | None = None

@@ -48,7 +48,7 @@ class Snapshots:
         return time.monotonic() >= self._next_at_s
 
     def save(self, snapshot: Snapshot) -> bool:
-        """Save `snapshot` and remove all but the KEPT newest. If saving fails, say so and let the training go on."""
+        """Save `snapshot` and remove all but the KEPT newest. If saving fails, say so and let training continue."""
         started_s = time.monotonic()
         path = self.folder / f"step-{snapshot.step:09}"
         try:

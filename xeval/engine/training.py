@@ -146,7 +146,7 @@ def _half_products(
 
 
 def _read_losses(steps: Steps, outcome: Outcome, on_step: Callable[[float, float], None]) -> None:
-    """Record the losses of the steps up to now. Raise TrainingError for the first that is not a finite number."""
+    """Record the losses of the steps so far. Raise TrainingError for the first that is not a finite number."""
     taken = steps.taken()
     for step, (loss, learning_rate) in enumerate(taken, outcome.step - len(taken) + 1):
         if not math.isfinite(loss):

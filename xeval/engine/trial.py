@@ -1,4 +1,4 @@
-"""A trial of a few rows before a run: a plain call of transformers and the run's own computation must agree.
+"""A comparison on a few rows before a run: a plain call of transformers and the run's own computation must agree.
 
 A plain call is `model(**tokenizer(premises, hypotheses))` with padding and with every input that the tokenizer returns.
 """
@@ -31,7 +31,7 @@ _CPU = torch.device("cpu")
 
 
 class Trial:
-    """A model and its tokenizer, tried on rows before a run."""
+    """A model and its tokenizer, compared with a plain call on rows before a run."""
 
     def __init__(
         self, model: Any, tokenizer: PreTrainedTokenizerBase, kind: Kind, compute: Compute, max_length: int

@@ -80,7 +80,7 @@ def forbid(event: str, _: tuple[Any, ...]) -> None:
 
 
 def rewrite(files: Sequence[Path], output: Path, tied: Mapping[str, str]) -> int:
-    """Write the tensors of the pickled `files` to `output` as safetensors, and return how many they are.
+    """Write the tensors of the pickled `files` to `output` as safetensors, and return how many there are.
 
     Of tied tensors, those that are a second name according to `tied` are left out. Raise RefusedError.
     """

@@ -73,7 +73,7 @@ class Kind(ABC):
     pipeline: ClassVar[str]  # what the hub calls such tasks: "text-classification"
     grouped_by: ClassVar[str] = "rows"  # what messages call the groups that rows are drawn in: "premises"
     encoding: ClassVar[str]  # how rows become token ids, with a number that changes when the ids do: "pairs-1"
-    head: ClassVar[str]  # the class of transformers that makes the model: "AutoModelForTokenClassification"
+    head: ClassVar[str]  # the transformers class of the model: "AutoModelForTokenClassification"
     trains: ClassVar[bool] = True  # if not, the pretrained encoder is evaluated as it is, by its sequence vectors
     reads: ClassVar[Reads]  # what the head reads of the last layer; "first token" skips the other tokens there
     counts: ClassVar[tuple[str, ...]]  # the columns of a tally
@@ -240,7 +240,7 @@ class Kind(ABC):
         return ()
 
     def most_predicted(self, answers: pa.Table) -> int | None:
-        """Return how many rows have the most frequent answer, if answers are few; a collapsed training has only one."""
+        """Return how many rows have the most frequent answer, if answers are few; a collapsed run has only one."""
         return None
 
     def majority(self, rows: Rows) -> tuple[str, int] | None:

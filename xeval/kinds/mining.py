@@ -49,7 +49,7 @@ class MiningKeys(Keys):
     columns: MiningColumns = MiningColumns()
     """Names of the columns in the data."""
     english_suffix: Column = "en"
-    """Ending of the files with the English sentences; the others are those of the other language, and `gold`."""
+    """Extension of the files with the English sentences; the others are those of the other language, and `gold`."""
 
 
 @dataclass(frozen=True)

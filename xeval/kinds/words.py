@@ -1,4 +1,4 @@
-"""Words → token ids, each word tokenized by itself: no word is cut off, and each is judged by one piece.
+"""Words → token ids, each word tokenized on its own: no word is cut off, and each is judged by one piece.
 
 A sentence that does not fit is split between words into several sequences. XTREME's scripts do the same
 (https://github.com/google-research/xtreme, utils_preprocess.py): they judge a word by its first piece, and give a word

@@ -129,7 +129,7 @@ def _trained_on(record: RunRecord) -> str:
 
 
 def _declared(seeds: Sequence[RunRecord]) -> str:
-    """Say which checkpoint each seed is, if the user declared them to be seeds of one training."""
+    """Say which checkpoint each seed is, if the user declared them to be seeds of one configuration."""
     return ", ".join(f"seed {record.seed} is {record.declared}" for record in seeds if record.declared)
 
 
@@ -149,7 +149,7 @@ def _of_model(record: RunRecord) -> str:
 
 
 def _origin(model: ModelRecord) -> str:
-    """Say where a model came from. For a folder, also say which published model it is taken for, and why."""
+    """Say where a model came from. For a folder, also say which published model it counts as, and why."""
     if model.published_as is None:
         return model.origin
     why = "as the user stated" if model.published_by == "word" else "since its files have the same checksum"

@@ -19,8 +19,8 @@ from xeval.support.text import numbered, one_line
 class Configuration:
     """A task and everything that weights depend on except the seed. Runs that differ only in the seed share it.
 
-    Models and rows count by their content, so one model under two names is one configuration. Checkpoints that the
-    user declared to be seeds of one training count by the name that they were given together.
+    Models and rows count by their content, so one model under two names is one configuration. Checkpoints that the user
+    declared to be seeds of one configuration count by the name that they were given together.
     """
 
     task: str

@@ -170,7 +170,7 @@ class CheckpointsRecord(Recorded):
 
 
 class TrialRecord(Recorded):
-    """One training of a sweep: the values that it tried, and the outcome."""
+    """One training run of a sweep: the values that it tried, and the outcome."""
 
     values: dict[str, float | Integer | str]  # of the swept keys
     score: Fraction | None  # the record's metric on the selection split, at the checkpoint kept; None if it failed
@@ -263,7 +263,7 @@ class RunRecord(Recorded):
     encoding: str  # how the kind's rows become token ids, with its version
     metric: str  # what `Score.value` is
     labels: list[str] | None  # in the order of the predictions' numbers; None for kinds without labels, or if not known
-    chance: Fraction | None  # what guessing scores; None if that is not known
+    chance: Fraction | None  # the score of guessing at random; None if not known
     training_language: str
     trained_instead: Literal["own", "machine-translated"] | None = None
     """If that is not the task's own training language: rows of its own, or machine translations (translate-train)."""
@@ -271,7 +271,7 @@ class RunRecord(Recorded):
     recipe: RecipeRecord
     seed: Integer
     declared: str | None = None
-    """If several checkpoints were declared to be seeds of one training run, called `model.id`: which of them this is,
+    """If several checkpoints were declared to be seeds of one configuration, called `model.id`: which of them this is,
     by hub id or folder name. `seed` is the number that it was given."""
     limits: Limits
     dtype: str  # the arithmetic of the forward and backward passes
@@ -294,7 +294,7 @@ class RunRecord(Recorded):
 
     @property
     def departure(self) -> str | None:
-        """Why its numbers are no attempt at published ones, in words; None if they come from all rows of the task.
+        """Why its numbers cannot be compared with published ones; None if they come from all rows of the task.
 
         Selection and test splits with fewer rows than the task has are refused when they are read.
         """

@@ -2,9 +2,9 @@
 
 `results/<task>/<model>/<recipe>-seed<N>-<hash8>/` holds `record.json` and `predictions/<language>.parquet`, and also
 `checkpoints/` if every checkpoint of the training was evaluated (`xeval.results.candidates`). Trials of sweeps are
-below `results/<task>/<model>/trials/`, each in a `trial.json`, so that none is taken for a run. A file appears complete
-or not at all, and a prediction file is in place before the record mentions it. The second line of `record.json` is the
-SHA-256 of all its other lines: `grep -v '^ "content_sha256"' record.json | sha256sum`.
+below `results/<task>/<model>/trials/`, each in a `trial.json`, so that none is mistaken for a run. A file appears
+complete or not at all, and a prediction file is in place before the record mentions it. The second line of
+`record.json` is the SHA-256 of all its other lines: `grep -v '^ "content_sha256"' record.json | sha256sum`.
 """
 
 import hashlib

@@ -1,1 +1,1 @@
-"""Making runs: names → runs → records."""
+"""Execution of runs: names → runs → records."""

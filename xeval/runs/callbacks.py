@@ -1,7 +1,7 @@
 """Callbacks, by which programs follow runs, and how they are called so that none can harm a run.
 
-A callback gets numbers and names, but neither model nor rows. A callback that raises is reported and left out for the
-rest of the run. The random numbers that it draws do not affect the training.
+A callback gets numbers and names, but neither model nor rows. A callback that raises an exception is reported and
+skipped for the rest of the run. The random numbers that it draws do not affect the training.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -35,8 +35,8 @@ class RunBegun:
 class Callback:
     """Follow each run for which something is computed. Subclass this, and write the methods that you need.
 
-    An exception in a method does not harm the run: it is reported, and this callback is left out until the next run
-    begins. The run waits until a method returns. An interrupted training goes on with the step after its last snapshot.
+    An exception in a method does not harm the run: it is reported, and this callback is skipped until the next run
+    begins. The run waits until a method returns. Interrupted training resumes with the step after its last snapshot.
     """
 
     def on_begin(self, run: RunBegun) -> None:

@@ -105,7 +105,7 @@ class OneRun:
         self.snapshots = Snapshots(checkpoints_folder(self.identity), reporter.say)
         self.told = Told(callbacks, spec.compute.device, self._say)
         self.gathered = GatheredPredictions(checkpoints_folder(self.identity) / "evaluated")
-        self.model_of_trial: Any = None  # the checkpoint's own, if the trial before the run kept it for the run
+        self.model_of_trial: Any = None  # the checkpoint's own, if the comparison before the run kept it for the run
 
     def may_read(self, languages: Sequence[str]) -> list[str]:
         """Return `languages`, and the others whose test rows this run may need.

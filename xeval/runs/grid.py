@@ -68,9 +68,9 @@ def run(  # noqa: PLR0913  the public call: one parameter for each option
     """Fine-tune each model on the task's training language with each seed and evaluate it in every language.
 
     Finished work in the results folder is read, not computed again. Returns one record for each (model, seed), in the
-    order asked for; several names of the same model share one. Scores in it are fractions, times are seconds. If a
+    order asked for; several names of the same model share one. Scores in it are fractions, times are seconds. If
     training breaks down, the run has `status == "failed"`; if some languages fail, the run names them in `failures`.
-    The other runs go on.
+    The other runs continue.
 
     Args:
         task: a task's name, or the path of a task file.
@@ -88,9 +88,9 @@ def run(  # noqa: PLR0913  the public call: one parameter for each option
             score on the training language's selection split is then run with `seeds`. The record's `sweep` has the
             trials. If all trials of a model fail, they are returned instead, each with `status == "failed"`.
         train: False evaluates fine-tuned checkpoints as they are, with labels matched by name; they have no seeds.
-        seeds_of: if nothing is trained, treat the models as seeds of one training run made elsewhere, called this name.
-            Their seeds are 1, 2, 3 … in order, or those in `seeds`.
-        every_checkpoint: also evaluate the training's other checkpoints, one for each time that the score on the
+        seeds_of: if nothing is trained, treat the models, trained elsewhere, as seeds of one configuration with this
+            name. Their seeds are 1, 2, 3 … in order, or those in `seeds`.
+        every_checkpoint: also evaluate the checkpoints that are not chosen, one for each time that the score on the
             selection split is measured. A finished run whose checkpoints are not known is trained again for that.
         keep_weights: keep the fine-tuned weights in the run's folder, not only in the cache.
         data: a local copy of the data (see `xeval.data.layouts`); by default, XEVAL_DATA or the hub's. Or rows in
@@ -214,7 +214,7 @@ def prepare_grid(  # noqa: PLR0913  what `run` takes
 ) -> Prepared:
     """Read and check everything that the runs of these pairs of a model and a recipe need, without making the runs.
 
-    `corpus` has the rows of `data` if they have been read already. The trials of a `sweep` are made here.
+    `corpus` has the rows of `data` if they have been read already. The trials of a `sweep` run here.
     """
     reporter, told = reporter or Silent(), ready(callbacks)
     defined = define(
@@ -476,7 +476,7 @@ def _try_out(runs: Sequence[OneRun], languages: Sequence[str]) -> None:
             if len(at_work) == 1 and not spec.train and spec.task.of_kind.trains:
                 run.model_of_trial = model
             del model  # before the next one is read
-            spec.compute.free_memory()  # other processes may make the runs, and one of them on this GPU
+            spec.compute.free_memory()  # other processes may execute the runs, and one of them on this GPU
 
 
 @checked_arguments
@@ -494,7 +494,7 @@ def reproduce(reference: str, **options: Any) -> Runs:
 
 
 def reproduce_grid(reference: str, **options: Any) -> list[StoredRun]:
-    """Make the runs of `reproduce`, and return them with their folders."""
+    """Execute the runs of `reproduce`, and return them with their folders."""
     if options.get("train_language") is not None:
         raise DefinitionError("a published table is for its task's training language; leave out --train-language")
     table, pairs = table_to_reproduce(reference, options.get("test_split"))

@@ -1,4 +1,4 @@
-"""Runs on several devices of this machine: one process for each device, which makes one run after the other."""
+"""Runs on several devices of this machine: one process for each device, which executes one run after the other."""
 
 import os
 import signal
@@ -29,7 +29,7 @@ _SPAWN = get_context("spawn")  # a forked process cannot use CUDA
 def local_devices(device: str) -> list[str]:
     """Return what --device means on this machine: every GPU for auto and cuda, if there are several.
 
-    Processes that torchrun has started share all GPUs in each run, so that one run is made at a time.
+    Processes that torchrun has started share all GPUs in each run, so that one run is executed at a time.
     """
     if device in ("auto", "cuda") and ranks.current().size == 1 and torch.cuda.device_count() > 1:
         return [f"cuda:{number}" for number in range(torch.cuda.device_count())]
@@ -37,7 +37,7 @@ def local_devices(device: str) -> list[str]:
 
 
 def in_this_process(reporter: Reporter) -> Engine:
-    """Return an engine that makes one run after the other in this process."""
+    """Return an engine that executes one run after the other in this process."""
 
     def make(requests: Sequence[RunRequest]) -> list[Outcome]:
         one_by_one = count_down(requests, [1] * len(requests), lambda request: request.in_words, reporter.say)
@@ -47,7 +47,7 @@ def in_this_process(reporter: Reporter) -> Engine:
 
 
 def on_local(devices: Sequence[str], quiet: bool = False) -> Engine:
-    """Return an engine that makes as many runs at once as there are `devices`, each in a process of its own.
+    """Return an engine that executes as many runs at once as there are `devices`, each in a process of its own.
 
     A run whose process is killed is started again, up to MOST_LOSSES times. SIGTERM and Ctrl-C are passed on to the
     processes, which save their work.
@@ -65,7 +65,7 @@ class _Worker:
     device: str
     process: BaseProcess
     connection: Connection
-    number: int | None = None  # of the run that it makes; None while it waits
+    number: int | None = None  # of the run that it executes; None while it waits
 
 
 class _Supervisor:
@@ -159,7 +159,7 @@ def _start(device: str, n_devices: int) -> _Worker:
 
 
 def _work(connection: Connection, device: str, n_devices: int) -> None:
-    """Make the runs that come through `connection`, in a process of its own, until it is closed."""
+    """Execute the runs that come through `connection`, in a process of its own, until it is closed."""
     listen()
     keep_freed_memory()
     _share_processors(n_devices)

@@ -65,7 +65,7 @@ def _connect(ray: Any) -> None:
     address = os.environ.get("RAY_ADDRESS")
     if address:
         _refuse_where_nobody_answers(address)
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # Ray would send statistics to its makers
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # Ray would send statistics to its developers
     on_sigterm = signal.getsignal(signal.SIGTERM)  # which Ray replaces
     try:
         ray.init(include_dashboard=False, log_to_driver=False, logging_level="error")

@@ -33,7 +33,7 @@ _READ_OF_LOG = 4_096  # bytes, from its end
 
 
 def on_slurm(folder: Path, quiet: bool = False, every_s: float = ASKED_EVERY_S) -> Engine:
-    """Return an engine that makes runs as an array of jobs. Logs and outcomes go below `folder`, which all nodes share.
+    """Return an engine that executes runs as a job array. Logs and outcomes go below `folder`, which all nodes share.
 
     If this command is interrupted, the jobs go on. Raises XevalError if submitit is not installed, or if Slurm is not
     there or refuses the jobs.

@@ -1,7 +1,7 @@
 """The outlook of a grid before anything is fetched: its runs by name, which are finished, and estimates for the rest.
 
 `xeval plan` fetches, reads and measures, so it knows more (`xeval.runs.plan`). Here, only names are compared: a model
-whose files have changed under the same name is taken for the one that was run before. The run itself checks the files.
+whose files have changed under the same name counts as the one that was run before. The run itself checks the files.
 """
 
 import math
@@ -83,7 +83,7 @@ def outlook_of_grids(
 ) -> Outlook:
     """Return the outlook of what `run_grid` makes of each task; tasks `of_suites` may turn out to have no rows.
 
-    Raises XevalError for unknown names, and for a sweep that cannot be made; for tasks `of_suites`, only if no task of
+    Raises XevalError for unknown names, and for a sweep that is impossible; for tasks `of_suites`, only if no task of
     the grids can be run.
     """
     runs, downloads, problems = list[NamedRun](), dict[str, int | None](), list[XevalError]()
@@ -187,7 +187,7 @@ class _TaskOutlook:
         self._known = known_runs(Path(grid.options.get("results") or "results"), self.task.name)
 
     def check_sweep(self) -> None:
-        """Raise XevalError for a sweep that cannot be made of this task."""
+        """Raise XevalError for a sweep that is impossible on this task."""
         options = self._options
         sweep, overrides, seeds = (options.get(key) for key in ("sweep", "overrides", "seeds"))
         train = bool(options.get("train", True))

@@ -1,6 +1,6 @@
 """Requests for runs, as names and values in JSON, and plans: grids of requests with a forecast for each.
 
-`execute` makes one run. Everything that makes several, on one machine or on many, calls it and nothing else.
+`execute` executes one run. Everything that executes several, on one machine or on many, calls it and nothing else.
 """
 
 import hashlib
@@ -37,7 +37,7 @@ Count = Annotated[int, Field(gt=0)]
 
 
 class RunRequest(Frozen):
-    """One run as names and values. Paths are absolute, so that it means the same wherever it is made."""
+    """One run as names and values. Paths are absolute, so that it means the same wherever it is executed."""
 
     task: Words
     """Name or path of the task."""
@@ -56,7 +56,7 @@ class RunRequest(Frozen):
     train: bool = True
     """If false, a fine-tuned checkpoint is evaluated as it is."""
     every_checkpoint: bool = False
-    """Whether the training's other checkpoints are evaluated too."""
+    """Whether the checkpoints that are not chosen are evaluated too."""
     keep_weights: bool = False
     data: Words | None = None
     """A local copy of the data."""
@@ -86,7 +86,7 @@ class RunRequest(Frozen):
 
 
 class PlannedRun(Frozen):
-    """A run, and what is known about it before it is made."""
+    """A run, and what is known about it before it is executed."""
 
     request: RunRequest
     is_finished: bool
@@ -99,7 +99,7 @@ class PlannedRun(Frozen):
 
 
 class Plan(Frozen):
-    """A grid of runs, written by xeval plan and made by xeval run --plan."""
+    """A grid of runs, written by xeval plan and executed by xeval run --plan."""
 
     schema_version: Literal[1] = 1
     subject: Words
@@ -144,11 +144,11 @@ class Outcome(BaseModel, frozen=True, extra="forbid"):
     """Whether an error ended it that xeval does not know, after which its process may be unable to compute."""
 
 
-Engine = Callable[[Sequence[RunRequest]], Sequence[Outcome]]  # makes the runs and returns their outcomes in order
+Engine = Callable[[Sequence[RunRequest]], Sequence[Outcome]]  # executes the runs and returns their outcomes in order
 
 
 def execute(request: RunRequest, reporter: Reporter | None = None) -> StoredRun:
-    """Make the requested run, or what is left to do of it."""
+    """Execute the requested run, or what is left to do of it."""
     options = request.model_dump(exclude={"task", "model", "recipe", "seed", "bundle"})
     seeds = [] if request.seed is None else [request.seed]
     with using(request.bundle):
@@ -159,7 +159,7 @@ def execute(request: RunRequest, reporter: Reporter | None = None) -> StoredRun:
 def attempt(request: RunRequest, reporter: Reporter | None = None) -> Outcome:
     """Call `execute`, and return an error as the outcome, so that other runs go on.
 
-    Raise an error that xeval does not know if several ranks make the run: the others may still be in the middle of it.
+    Raise an unknown error if several ranks execute the run: the others may still be in the middle of it.
     """
     try:
         return Outcome(folder=str(execute(request, reporter).folder))
@@ -173,7 +173,7 @@ def attempt(request: RunRequest, reporter: Reporter | None = None) -> Outcome:
 
 
 def run_plan(plan: Plan, engine: Engine) -> tuple[list[StoredRun], list[str]]:
-    """Make the runs of `plan` with `engine`, longest first.
+    """Execute the runs of `plan` with `engine`, longest first.
 
     Returns the runs in the plan's order, as the results folder has them afterwards, each once, and a line on each that
     it lacks.
@@ -210,7 +210,7 @@ def _is_finished_still(run: PlannedRun) -> bool:
     assert run.folder is not None
     try:
         stored = load_run(Path(run.folder))
-    except StoreError:  # making it again reports what is wrong
+    except StoreError:  # executing it again reports what is wrong
         return False
     task = registry.get_task(request.task, [Path(folder) for folder in request.tasks_dirs])
     wanted = registry.check_languages(task, request.languages)
@@ -227,11 +227,11 @@ def plan_grid(
     measures: bool = False,
     **options: Any,
 ) -> Plan:
-    """Check everything, and return a plan of the runs that `xeval.run`, or `run_suite` for a suite, would make.
+    """Check everything, and return a plan of the runs that `xeval.run`, or `run_suite` for a suite, would execute.
 
-    If the runs are made `elsewhere`, this machine need not have the requested device. If it `measures`, forecasts have
-    a speed. Raises XevalError for runs that cannot be made, and for a sweep and seeds trained elsewhere, which no plan
-    may have.
+    If the runs are executed `elsewhere`, this machine need not have the requested device. If it `measures`, forecasts
+    have a speed. Raises XevalError for runs that cannot be executed, and for a sweep and seeds trained elsewhere, which
+    no plan may have.
     """
     refuse_what_no_plan_has(options)
     planner = _Planner(bundle, elsewhere, measures, options)

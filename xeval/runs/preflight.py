@@ -96,7 +96,7 @@ def doctor(  # noqa: PLR0913  takes what `run` takes
     dtype: str = "auto",
     tasks_dirs: Sequence[str | os.PathLike[str]] = (),
 ) -> Findings:
-    """Check a run before it is made: the machine, the task's rows if there is a task, and each model on them.
+    """Check a run before it starts: the machine, the task's rows if there is a task, and each model on them.
 
     Takes arguments of `xeval.run`. Raises XevalError for unknown names and missing files; rows that cannot be used are
     findings.
@@ -207,10 +207,10 @@ def load_model(checkpoint: Checkpoint, task: Task, recipe: Recipe, train: bool) 
 
 
 def tried_model(spec: RunSpec, tests: Mapping[str, Rows]) -> Any:
-    """Load the model as the run `spec` begins with it, and try it on a few of these rows, which moves it to its device.
+    """Load the model as the run `spec` begins with it, and compare it with a plain call on a few of these rows.
 
-    Raises PreflightError if a run would give something else than a plain call, and ModelError for anything that the
-    model or its tokenizer raises.
+    This moves it to its device. Raises PreflightError if a run would give other outputs than a plain call, and
+    ModelError for anything that the model or its tokenizer raises.
     """
     model = load_model(spec.checkpoint, spec.task, spec.recipe, spec.train)
     stop_on_errors(spec.checkpoint.id, _try_out(model, spec.checkpoint, spec.task, spec.recipe, spec.compute, tests))
@@ -245,7 +245,7 @@ def _findings_of_trial(
     train: bool,
     tests: Mapping[str, Rows],
 ) -> list[Finding]:
-    """Try the model on the device and in the arithmetic of `names`, and return the findings; a ModelError is one."""
+    """Compare the model with a plain call, with the device and arithmetic of `names`; a ModelError is a finding too."""
     what = "weights"
     try:
         recipe, compute = with_layer(recipe, checkpoint), devices.choose(*names, hidden_size(checkpoint))

@@ -52,8 +52,8 @@ def probe(  # noqa: PLR0913  takes what `run` takes
         text: which text of a row; by default the first, such as the premise, or the last if the task trains nothing.
         languages: codes; all of the task's by default.
         masking: "word-l2r" or "piece".
-        max_rows: most sentences of each language, all different, drawn with `seed`; if they are translations of each
-            other, the same ones in all languages.
+        max_rows: the largest number of sentences in each language, all different, drawn with `seed`; if they are
+            translations of each other, the same ones in all languages.
         seed: of that draw.
         data: a local copy of the task's data.
         results: folder with runs of this model, whose scores the languages are ranked by too.
@@ -115,7 +115,7 @@ def probe(  # noqa: PLR0913  takes what `run` takes
 
 
 def are_parallel(task: Task, tests: Sequence[Rows]) -> bool:
-    """Return whether row i is taken to say the same in every language, because nearly all right answers are the same.
+    """Return whether row i is assumed to say the same in every language, because nearly all right answers are the same.
 
     In a task that trains nothing, the answers are row numbers, which do not tell, so the result is False.
     """

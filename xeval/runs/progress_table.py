@@ -1,6 +1,6 @@
 """The progress of several runs at once, on standard error: one table on a terminal, lines elsewhere.
 
-The process that makes a run reports to a `Sender`, the engine carries its messages, and a `ProgressTable` shows them.
+The process that executes a run reports to a `Sender`, the engine carries its messages, a `ProgressTable` shows them.
 """
 
 import sys

@@ -26,7 +26,7 @@ class Mailbox:
 
 
 def work(number: int, request: str, environment: dict[str, str], mailbox: Any) -> str:
-    """Make a run on the machine that Ray has chosen, with the variables of `environment` that it does not set."""
+    """Execute a run on the machine that Ray has chosen, with the variables of `environment` that it does not set."""
     for name, value in environment.items():
         os.environ.setdefault(name, value)
 

@@ -117,7 +117,7 @@ class RunSpec:
     def folder(self, results: Path, known: Sequence[StoredRun] = ()) -> Path:
         """Return the folder of this run below `results`, whether or not it exists yet.
 
-        If that folder has no record, a `known` run with the same content is taken for this run: version 0.1.0 named
+        If that folder has no record, a `known` run with the same content counts as this run: version 0.1.0 named
         folders by another identity, and a model may have several names.
         """
         name, seed = self.checkpoint.id, self.seed

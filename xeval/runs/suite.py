@@ -71,9 +71,9 @@ class FileGrid:
 
 
 def run_file(grid: FileGrid, reporter: Reporter | None = None) -> tuple[dict[str, list[StoredRun]], dict[str, str]]:
-    """Make the runs of a grid's file; return them by task and by suite, and why tasks of suites are left out.
+    """Execute the runs of a grid's file; return them by task and by suite, and why tasks of suites are left out.
 
-    Tasks named outside of suites come first; all of them are checked before the first run is made.
+    Tasks named outside of suites come first; all of them are checked before the first run starts.
     """
     of_tasks = run_grids(grid.tasks, reporter)
     runs, skipped = dict(zip(grid.tasks, of_tasks, strict=True)), dict[str, str]()

@@ -40,7 +40,7 @@ _NOT_TRIED = {
 def check_sweep(
     sweep: Sweep, task: Task, recipes: Iterable[Recipe], overrides: Values, seeds: Sequence[int], train: bool
 ) -> None:
-    """Raise XevalError, before anything is loaded, for a sweep that cannot be made with one of these `recipes`."""
+    """Raise XevalError, before anything is loaded, for a sweep that is impossible with one of these `recipes`."""
     if not sweep:
         return
     if not (train and task.of_kind.trains):
@@ -131,7 +131,7 @@ class OneSweep:
         self.record: SweepRecord | None = None  # None before `run`, and if every trial has failed
 
     def run(self) -> None:
-        """Make the missing trials, and choose the best values."""
+        """Run the missing trials, and choose the best values."""
         known = known_trials(self.results, self.spec.task.name)
         for number, values in enumerate(self.combinations, 1):
             self._say(f"trial {number} of {len(self.combinations)}: {_in_words(values)}")

@@ -1,4 +1,4 @@
-"""The cache, under XEVAL_CACHE, of everything that can be made again but takes time.
+"""The cache, under XEVAL_CACHE, of everything that can be computed again but takes time.
 
 It holds fine-tuned weights, snapshots, encoded rows, corpora, copies of objects, unpacked bundles, measured speeds
 and the numbers that ranks are computed from. Nothing in it is a result; all of it can be deleted at any time.

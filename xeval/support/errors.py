@@ -1,7 +1,7 @@
 """The errors xeval raises on purpose.
 
 Every message is one line that says what was wanted, what was got and how to fix it. The command line prints that
-line and exits with 2; a program that imports xeval can catch `XevalError` or one of its kinds.
+line and exits with 2; a program that imports xeval can catch `XevalError` or one of its subclasses.
 """
 
 from collections.abc import Iterable, Mapping
@@ -19,7 +19,7 @@ def nearest(name: str, known: Iterable[str]) -> str | None:
 
 
 class XevalError(Exception):
-    """Anything that the user or the program calling xeval can fix."""
+    """An error that the user, or the program that calls xeval, can fix."""
 
 
 class UnknownNameError(XevalError):
@@ -51,7 +51,7 @@ def _again(error: type[UnknownNameError], message: str) -> UnknownNameError:
 
 
 class ArgumentError(XevalError):
-    """An argument of a function that is none of the things that it may be."""
+    """A function argument with a value that it does not take."""
 
 
 class DefinitionError(XevalError):
@@ -59,7 +59,7 @@ class DefinitionError(XevalError):
 
 
 class DataError(XevalError):
-    """Rows that are missing, unlabelled, of the wrong number or not what a run was made with."""
+    """Rows that are missing, unlabelled, of the wrong number or different from those that a run used."""
 
 
 class CopyError(DataError):

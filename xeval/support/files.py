@@ -39,7 +39,7 @@ def in_home(path: str | os.PathLike[str]) -> Path:
 
 
 def end_of_links(path: Path) -> Path:
-    """Return the absolute path that `path` leads to, which need not exist. Raises StoreError for links in a circle."""
+    """Return the absolute path that `path` leads to, which need not exist. Raises StoreError for circular links."""
     end = Path(os.path.realpath(path))  # unlike Path.resolve, the same in all versions of Python
     with suppress(OSError):
         end.stat()

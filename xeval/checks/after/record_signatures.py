@@ -15,7 +15,7 @@ from xeval.support.findings import Finding, by_language, error, warning
 from xeval.support.text import counted, metric_in_words, one_decimal
 
 LEARNT = 0.10  # this far above chance, something has been learnt
-UNDERFITTED = 0.20  # even a short training gets this far above chance
+UNDERFITTED = 0.20  # even a short training run gets this far above chance
 FEW_ROWS = 100  # below this many, a share of rows is not interpreted
 ONE_LABEL = 0.95  # share of predictions with one label that counts as one label throughout, another finding
 EPOCHS_ENOUGH = 0.5  # of the task's training rows

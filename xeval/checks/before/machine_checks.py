@@ -17,7 +17,7 @@ def check_batch(
 ) -> Finding:
     """Compare a run's effective batch size with the `unchanged` one of its recipe.
 
-    Another batch size at the same learning rate makes another training. `learning_rates` are the run's and the
+    Another batch size at the same learning rate gives different weights. `learning_rates` are the run's and the
     recipe's; `unit` is the name for rows.
     """
     name, (learning_rate, unchanged_rate) = "effective batch size", learning_rates

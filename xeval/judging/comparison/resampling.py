@@ -99,7 +99,7 @@ def drawn_together(
 ) -> list[tuple[list[int], np.ndarray]]:
     """Return parts of L languages: the places of each part's languages, and (N,) groups of rows that hold in all of it.
 
-    Languages are taken for translations of one test set if they have as many rows and, where gold labels are known,
+    Languages count as translations of one test set if they have as many rows and, where gold labels are known,
     agree in nearly all of them: translators and annotators change a few. If only their numbers of rows are alike, their
     rows do not move together, and drawing them together does no harm, unless it merges unrelated groups. In that case
     each language is a part of its own.

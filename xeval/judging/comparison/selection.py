@@ -51,7 +51,7 @@ class Oracle:
 
 @dataclass(frozen=True)
 class SelectionRuns:
-    """Trainings of one configuration, with English dev's checkpoints as A and the last ones as B."""
+    """Training runs of one configuration, with English dev's checkpoints as A and the last ones as B."""
 
     pair: PairedRuns
     model: str

@@ -48,7 +48,7 @@ def sort_out(baseline: Baseline, groups: Mapping[str, list[RunRecord]]) -> tuple
 def _absent(configuration: Blessed, unmatched: dict[str, list[RunRecord]]) -> GateFinding:
     """Report a configuration without runs.
 
-    Unmatched runs of the same task and model are taken for this configuration with other settings, and removed from
+    Unmatched runs of the same task and model are treated as this configuration with other settings, and removed from
     `unmatched`.
     """
     for key, runs in unmatched.items():
