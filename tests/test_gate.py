@@ -117,7 +117,7 @@ def test_drop_of_identical_weights_is_never_chance():
 def test_an_improvement_is_named_and_passes():
     outcome = check(BASELINE, seeds(moves={"es": 6.0}))
     assert outcome.passed and kinds(outcome)["es"] == "improvement"
-    assert "bless it if it is to stay" in sentence(outcome, "es")
+    assert "bless it to make it the new baseline" in sentence(outcome, "es")
 
 
 def test_p_values_are_corrected_over_configurations():

@@ -319,7 +319,7 @@ def test_destination_folder_of_another_run_is_reported(here):
     mine = a_run(here / A, "de", seed=1)
     a_run(here / DST, "de", seed=2, at=str(mine.relative_to(here / A)))
     [run] = merge([A], DST)
-    assert run.outcome == "damaged" and "holds a run other than its name says" in run.damage[0]
+    assert run.outcome == "damaged" and "holds a different run than its name says" in run.damage[0]
 
 
 def test_links_are_followed_and_not_copied_as_links(here):

@@ -422,9 +422,9 @@ BROUGHT: dict[str, tuple[Callable[[Path], None], tuple[str, ...]]] = {
     "panic in the template": (panic_in_the_template, ("its tokenizer fails on these rows (PanicException: no entry",)),
     "panic in the normalizer": (panic_in_the_normalizer, ("its tokenizer fails on these rows (PanicException: index",)),
     "panic while loading": (panic_while_loading, ("its tokenizer cannot be loaded (PanicException: Precompiled",)),
-    "X-MOD without a language": (no_language, ("it fails on these rows (ValueError: Input", "write default_language")),
+    "X-MOD without a language": (no_language, ("it fails on these rows (ValueError: Input", "add default_language to")),
     "X-MOD with a language": (a_language, ()),
-    "a decoder without padding": (decoder_without_padding, ("(ValueError: Cannot handle", "write pad_token_id into")),
+    "a decoder without padding": (decoder_without_padding, ("(ValueError: Cannot handle", "add pad_token_id to")),
     "a decoder with padding": (decoder_with_padding, ()),
 }
 

@@ -61,12 +61,12 @@ BELOW = "Worst: Urdu, 60.0, 30.0 points below English"
         ({"tokenization": tokens(unknown=0.3)}, "; likely because 30.0 % of its pieces are unknown (English 0.0 %)."),
         (
             {"confusion": TO_NEUTRAL},
-            "; likely because entailment is taken for neutral in 45.0 % of cases (English 5.0 %).",
+            "; likely because entailment is mistaken for neutral in 45.0 % of cases (English 5.0 %).",
         ),
         (
             {"confusion": TO_NEUTRAL, "tokenization": tokens(2.9, 0.187)},
             "; likely because its words are cut into 2.9 pieces (English 1.2), 18.7 % of its pairs are cut off (English"
-            " 0.0 %), and entailment is taken for neutral in 45.0 % of cases (English 5.0 %).",
+            " 0.0 %), and entailment is mistaken for neutral in 45.0 % of cases (English 5.0 %).",
         ),
     ],
 )
@@ -79,12 +79,12 @@ def test_causes_are_averaged_over_seeds():
     others = [{"confusion": DIAGONAL, "tokenization": tokens(1.7)}] * 2
     said = worst.of(row_of(first, *others))
     assert "cut into 2.1 pieces (English 1.2)" in said
-    assert "entailment is taken for neutral in 18.3 % of cases (English 5.0 %)" in said
+    assert "entailment is mistaken for neutral in 18.3 % of cases (English 5.0 %)" in said
 
 
 def test_answers_known_outside_the_records_are_used():
     known = {"en": np.array(DIAGONAL), "ur": np.array(TO_NEUTRAL)}
-    assert "entailment is taken for neutral" in worst.of(row_of(confusion=None), known)
+    assert "entailment is mistaken for neutral" in worst.of(row_of(confusion=None), known)
 
 
 def test_no_line_without_english_and_a_worse_language():

@@ -48,7 +48,7 @@ def refused(answer) -> str:
 
 def test_swapped_run_folders_are_detected(command, results, mini, checkpoint_of):
     exchange(*folders(results))
-    assert "holds a run other than its name says" in refused(command("report", "--results", results))
+    assert "holds a different run than its name says" in refused(command("report", "--results", results))
     words = ["--data", mini.data, "--epochs", "1", "--seed", "1", "--results", results, "--quiet"]
     said = refused(command("run", mini.task_file, "--model", checkpoint_of("bert"), *words))
     assert "seed 2, whose identity is" in said
@@ -62,7 +62,7 @@ def test_record_copied_over_another_is_detected(command, results, what):
     else:
         shutil.rmtree(other)
         shutil.copytree(one, other)
-    assert "holds a run other than its name says" in refused(command("list", "runs", "--results", results))
+    assert "holds a different run than its name says" in refused(command("list", "runs", "--results", results))
     assert "damaged" in command("merge", results, "merged").out
 
 

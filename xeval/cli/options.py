@@ -70,7 +70,7 @@ Sweep = Annotated[
     typer.Option(
         "--sweep",
         metavar="KEY=VALUE,VALUE",
-        help="Try these recipe values and choose by English dev alone; repeat to try all combinations.",
+        help="Try these recipe values and choose on the training language's dev rows; repeat to try all combinations.",
     ),
 ]
 Device = Annotated[str, typer.Option("--device", metavar="DEVICE", help="auto, cpu, cuda or cuda:N.")]

@@ -10,7 +10,7 @@ import typer
 _VALUES: dict[str, tuple[type, str]] = {
     "epochs": (float, "Passes over the training rows."),
     "max_steps": (int, "Optimizer steps, if fewer than the epochs take."),
-    "batch_size": (int, "Pairs per optimizer step."),
+    "batch_size": (int, "Rows per optimizer step."),
     "learning_rate": (float, "AdamW's learning rate, after warm-up."),
     "warmup_share": (float, "Warm-up, as a share of all steps."),
     "warmup_steps": (int, "Warm-up in steps, instead of a share."),
@@ -19,7 +19,7 @@ _VALUES: dict[str, tuple[type, str]] = {
     "adam_beta2": (float, "AdamW's decay rate for the mean of squared gradients."),
     "adam_epsilon": (float, "AdamW's epsilon."),
     "max_grad_norm": (float, "Clip gradients to this L2 norm."),
-    "max_length": (int, "Pieces per pair."),
+    "max_length": (int, "Maximum length of a sequence, in pieces."),
     "adaptation": (str, "full, lora, or frozen (only the head is trained)."),
     "layers_frozen": (int, "Freeze the embeddings and the lowest N layers."),
     "lora_rank": (int, "Rank of LoRA's matrices."),

@@ -42,7 +42,7 @@ class Recipe(Frozen):
     max_steps: Annotated[int, Field(gt=0)] | None = None
     """Optimizer steps. If epochs are given too, training ends at whichever comes first."""
     max_length: Annotated[int, Field(ge=4, le=100_000)]
-    """Pieces per pair, special ones included."""
+    """Maximum length of a sequence in pieces, special ones included."""
     warmup_share: Annotated[float, Field(ge=0, lt=1)] = 0.0
     """Share of all steps in which the learning rate rises linearly; then it falls linearly to 0."""
     warmup_steps: Annotated[int, Field(gt=0)] | None = None

@@ -106,8 +106,8 @@ def failures_named(checkpoint: Checkpoint, what: str) -> Iterator[None]:
 
 # Words in an error message of transformers → what to do.
 _ADVICE = {
-    "Input language unknown": "write default_language into its config.json, such as en_XX",
-    "no padding token is defined": "write pad_token_id into its config.json",
+    "Input language unknown": "add default_language to its config.json, such as en_XX",
+    "no padding token is defined": "add pad_token_id to its config.json",
     "out of memory": "free memory, use a smaller model, or use --device cpu",
 }
 

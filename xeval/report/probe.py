@@ -148,7 +148,7 @@ def _notes(probe: Probe) -> list[str]:
     compared = (
         "bits per sentence compare languages whose sentences translate each other, whatever their pieces and script"
         if probe.is_parallel
-        else "these sentences are not known to translate each other, so languages also differ by what is said in them"
+        else "these sentences are not known to translate each other, so languages also differ in what they say"
     )
     notes = [
         f"Pseudo-log-likelihood: {_MASKINGS[probe.masking]}; {compared}. Pseudo-perplexity is per piece, and compares"

@@ -89,7 +89,7 @@ def _labels(record: RunRecord, of_worst: np.ndarray | None, of_home: np.ndarray 
     labels, english = record.labels or [], describe(record.training_language).name
     names = labels if len(labels) == len(of_worst) else [f"label {number}" for number in range(len(of_worst))]
     share, before = (one_decimal(100 * float(own[gold, predicted])) for own in (shares, usual))
-    return [f"{names[gold]} is taken for {names[predicted]} in {share} % of cases ({english} {before} %)"]
+    return [f"{names[gold]} is mistaken for {names[predicted]} in {share} % of cases ({english} {before} %)"]
 
 
 def _shares(confusion: np.ndarray) -> np.ndarray:

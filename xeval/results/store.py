@@ -98,7 +98,7 @@ def _refuse_exchanged(record: RunRecord, folder: Path) -> None:
     named = _NAME.search((folder.parent if folder.name == _SUCCESSOR else folder).name)
     if named and named[1] != record.identity[:8]:
         raise StoreError(
-            f"{folder}: holds a run other than its name says: that of {record.name_of_run}, whose identity is"
+            f"{folder}: holds a different run than its name says: that of {record.name_of_run}, whose identity is"
             f" {record.identity[:8]}; give each folder its own name again, or remove this one"
         )
 

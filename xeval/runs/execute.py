@@ -87,7 +87,7 @@ class OneRun:
         folder: Path,  # of the run
         reporter: Reporter,
         preflight: Sequence[Finding] = (),  # what was found wrong before the run
-        every_checkpoint: bool = False,  # also evaluate the training's other checkpoints
+        every_checkpoint: bool = False,  # also evaluate the checkpoints that are not chosen
         known: Sequence[StoredRun] = (),  # other runs, some of which may have the same training
         keep_weights: bool = False,  # in the run's folder
         callbacks: Sequence[Callback] = (),

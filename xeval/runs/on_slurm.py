@@ -68,7 +68,9 @@ def _submit(submitit: Any, requests: Sequence[RunRequest], folder: Path) -> list
     try:
         executor = submitit.SlurmExecutor(folder=folder)
     except RuntimeError as error:
-        raise XevalError("Slurm: no srun here; start this where jobs are submitted, or leave out --on slurm") from error
+        raise XevalError(
+            "Slurm: no srun here; run this command where jobs are submitted, or leave out --on slurm"
+        ) from error
     executor.update_parameters(
         job_name="xeval",
         time=None,  # the partition's, or SBATCH_TIMELIMIT

@@ -226,7 +226,7 @@ def without_accents(text: str) -> str:
 def _check_capitals(tokenizer: Any, texts: Sequence[str], pieces: Sequence[str]) -> Finding:
     name = "capital letters"
     if not texts:
-        return fine(name, "none in the rows looked at")
+        return fine(name, "none in the rows that were checked")
     with_capitals = sum(bool(_CAPITAL.search(piece)) for piece in pieces)
     if with_capitals >= IN_THE_VOCABULARY * len(pieces) and _loses(tokenizer, texts, str.lower):
         return warning(
@@ -256,7 +256,7 @@ def _check_capitals(tokenizer: Any, texts: Sequence[str], pieces: Sequence[str])
 def _check_accents(tokenizer: Any, texts: Sequence[str], pieces: Sequence[str]) -> Finding:
     name = "accents"
     if not texts:
-        return fine(name, "none in the rows looked at")
+        return fine(name, "none in the rows that were checked")
     marked = {letter for letter in set("".join(pieces)) if without_accents(letter) != letter}
     with_accents = sum(not marked.isdisjoint(piece) for piece in pieces)
     if with_accents >= IN_THE_VOCABULARY * len(pieces) and _loses(tokenizer, texts, without_accents):

@@ -74,7 +74,7 @@ def of_score(question: Question, answer: Answer, threshold: float) -> GateFindin
         )
     elif change_in_points > threshold and answer.risen:
         kind = "improvement"
-        fact = f"rose by {size}; bless it if it is to stay"
+        fact = f"rose by {size}; bless it to make it the new baseline"
     else:
         kind = "unchanged"
         fact = f"changed by {signed(difference)} points, {both}"
