@@ -301,7 +301,8 @@ def test_suggested_commands_can_be_pasted(command, tiny_run):
     _, out, err = command(*tiny_run, "--every-checkpoint", *results)
     assert command(*suggested(out))[0] == 0
     assert command(*suggested(err))[0] == 0
-    _, out, _ = command("export", "distilbert0", "an encoder", *results)
+    model = Path(tiny_run[tiny_run.index("--model") + 1]).name
+    _, out, _ = command("export", model, "an encoder", *results)
     assert suggested(out)[-1] == "an encoder"
     _, out, _ = command("plan", *tiny_run[1:], "--output", "(plan).json", *results)
     assert command(*suggested(out), "--dry-run")[0] == 0
