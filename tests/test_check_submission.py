@@ -384,5 +384,5 @@ def test_old_records_without_labels_pass(world):
 def test_runs_that_were_not_checked_are_not_counted_as_none(world, command):
     (world / "results" / "notes.txt").write_text("hello")
     code, out, _ = command("check-submission", world / "results", "--tasks-dir", world / "tasks")
-    assert code == 1 and "notes.txt: no part of a run" in out
+    assert code == 1 and "notes.txt: not part of a run" in out
     assert out.endswith("1 problem; no run was checked\n")

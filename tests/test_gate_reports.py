@@ -3,6 +3,7 @@
 `XEVAL_RENEW_GOLDEN=1 python -m pytest tests/test_gate_reports.py` rewrites the expected files, for review.
 """
 
+import io
 import json
 import os
 import re
@@ -10,11 +11,12 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
+from rich.console import Console
 from test_baseline import HOSTILE
-from test_gate import BASELINE, check, seeds
+from test_gate import BASELINE, a_seed, bless, check, seeds
 
 from xeval.judging.gate.findings import GateFinding, Numbers, Outcome, Thresholds
-from xeval.report.gate import github, junit
+from xeval.report.gate import github, junit, terminal
 from xeval.report.gate import json as gate_json
 from xeval.report.gate import summary as gate_summary
 from xeval.results.records import ModelRecord
@@ -144,3 +146,13 @@ def test_a_short_summary_is_whole(tmp_path):
     assert (tmp_path / "s.md").read_text() == "one\ntwo\n"
     with pytest.raises(StoreError, match="the step's summary cannot be written"):
         github.append_summary(tmp_path / "none" / "s.md", "x")
+
+
+def test_terminal_shows_how_far_unchanged_languages_changed():
+    """A rise that the seeds do not show is not called an improvement; its size is seen all the same."""
+    wide = [a_seed(n, "a", en=80 + luck, es=70, th=60) for n, luck in enumerate((-9.0, 0.0, 9.0), 1)]
+    now = [a_seed(n, "b", en=86 + luck, es=69, th=60) for n, luck in enumerate((-9.0, 0.0, 9.0), 1)]
+    console = Console(file=io.StringIO(), width=120)
+    terminal.show(check(bless(wide), now), console)
+    [line] = [line for line in console.file.getvalue().splitlines() if " languages " in line and "mean" not in line]
+    assert [cell.strip() for cell in line.split("│") if cell.strip()] == ["3 languages", "-1.0 to +6.0", "unchanged"]

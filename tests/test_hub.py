@@ -435,7 +435,9 @@ def test_read_only_hub_cache_is_named(root, connect, tmp_path, monkeypatch):
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "file" / "hub"))
     with serve(root) as hub:
         connect(hub)
-        with pytest.raises(ModelError, match=r"cannot be put into the cache .*file/hub'; .* set HF_HOME to another"):
+        with pytest.raises(
+            ModelError, match=r"cannot be stored in the hub's cache: .*file/hub'; .* set HF_HOME to another"
+        ):
             fetch("model", MBERT.removeprefix("models/"), None, ["config.json"])
 
 

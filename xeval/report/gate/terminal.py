@@ -7,7 +7,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from xeval.judging.gate.findings import GateFinding, Outcome
-from xeval.report.gate.text import COLUMNS, by_configuration, cells, headline
+from xeval.report.gate.text import COLUMNS, by_configuration, cells, headline, span_of_changes
 from xeval.support.text import counted, one_line
 
 MANY = 50  # configurations; with more, unchanged ones are counted, not listed
@@ -42,8 +42,8 @@ def _show_one(name: str, findings: Sequence[GateFinding], console: Console) -> N
     for finding in shown:
         style = "red" if finding.fails else "green" if finding.kind == "improvement" else None
         table.add_row(*(escape(one_line(cell)) for cell in cells(finding)), style=style)
-    if len(shown) < len(told):
-        table.add_row(counted(len(told) - len(shown), "languages"), "", "", "", "", "unchanged")
+    if dull := [finding for finding in told if _is_dull(finding)]:
+        table.add_row(counted(len(dull), "languages"), "", "", span_of_changes(dull), "", "unchanged")
     console.print(table)
 
 

@@ -44,6 +44,14 @@ def cells(finding: GateFinding) -> tuple[str, ...]:
     return (finding.what, *shown, "< 0.001" if numbers.p < 0.001 else f"{numbers.p:.3f}", finding.kind)
 
 
+def span_of_changes(findings: Iterable[GateFinding]) -> str:
+    """Return the least and the greatest change among the findings on scores, in points."""
+    changes = [
+        printed_difference(finding.numbers.now, finding.numbers.blessed) for finding in findings if finding.numbers
+    ]
+    return " to ".join(dict.fromkeys(signed(change) for change in (min(changes), max(changes))))
+
+
 def by_configuration(findings: Iterable[GateFinding]) -> dict[str, list[GateFinding]]:
     groups: dict[str, list[GateFinding]] = {}
     for finding in findings:
