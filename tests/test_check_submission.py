@@ -386,3 +386,16 @@ def test_runs_that_were_not_checked_are_not_counted_as_none(world, command):
     code, out, _ = command("check-submission", world / "results", "--tasks-dir", world / "tasks")
     assert code == 1 and "notes.txt: not part of a run" in out
     assert out.endswith("1 problem; no run was checked\n")
+
+
+def test_folders_that_no_submission_has_are_named_once(world):
+    """`--every-checkpoint`, `--keep-weights` and `--sweep` write them; the rules on size are for what is submitted."""
+    folder = run_of(world).folder
+    for own in (folder / "checkpoints" / "step-10", folder / "weights", folder.parent / "trials" / folder.name):
+        own.mkdir(parents=True)
+        for name in ("one", "another"):
+            (own / name).write_bytes(b"x")
+    named = [folder.parent / "trials", folder / "checkpoints", folder / "weights"]
+    assert problems(world) == [
+        f"{own}: leave this folder out; a submission has records and predictions only" for own in sorted(named)
+    ]

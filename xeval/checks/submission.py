@@ -3,6 +3,7 @@
 Nothing in it is trusted: neither the names of its files, nor that its scores follow from its predictions.
 """
 
+import os
 import re
 import stat
 from collections.abc import Iterator, Mapping
@@ -41,6 +42,8 @@ _RECORD, _PREDICTIONS = (
     re.compile(r"[^/]+/[^/]+/[^/]+/record\.json"),
     re.compile(r"([^/]+/){3}predictions/[^/]+\.parquet"),
 )
+# What xeval itself writes next to them: trials of sweeps, the checkpoints and weights of a run.
+_MORE = re.compile(r"(([^/]+/){2}trials|([^/]+/){3}(checkpoints|weights))/.+")
 
 
 @dataclass
@@ -100,7 +103,7 @@ def _check_run(run: StoredRun, folder: Path, task: Task | None, rows: "_RowsAtHa
 
 def _check_files(folder: Path, submission: Submission) -> bool:
     """Return whether everything in `folder` may be opened: ordinary files in their places, few and small enough."""
-    total, n_before = 0, len(submission.problems)
+    total, n_before, more = 0, len(submission.problems), set[Path]()
     for number, path in enumerate(sorted(folder.rglob("*"))):
         if number >= MOST_FILES:
             submission.add(folder, f"more than {MOST_FILES:,} files and folders")
@@ -109,20 +112,31 @@ def _check_files(folder: Path, submission: Submission) -> bool:
         if stat.S_ISDIR(status.st_mode):
             continue
         name = path.relative_to(folder).as_posix()
-        if stat.S_ISREG(status.st_mode) and _LOCK.fullmatch(name) and status.st_size <= MOST_BYTES[".lock"]:
-            continue
-        if not stat.S_ISREG(status.st_mode):
-            submission.add(path, "not an ordinary file; wanted no links or devices")
-        elif not _RECORD.fullmatch(name) and not _PREDICTIONS.fullmatch(name):
-            submission.add(
-                path, "not part of a run; wanted TASK/MODEL/RUN/record.json and predictions/LANGUAGE.parquet only"
-            )
-        elif status.st_size > (most := MOST_BYTES[RECORD if path.name == RECORD else ".parquet"]):
-            submission.add(path, f"{status.st_size:,} bytes; wanted at most {most:,}")
         total += status.st_size
+        if match := _MORE.fullmatch(name):
+            more.add(folder / match[1])
+        elif problem := _problem_of_file(name, status):
+            submission.add(path, problem)
+    for own in sorted(more):
+        submission.add(own, "leave this folder out; a submission has records and predictions only")
     if total > MOST_BYTES_TOGETHER:
         submission.add(folder, f"{total:,} bytes together; wanted at most {MOST_BYTES_TOGETHER:,}")
     return len(submission.problems) == n_before
+
+
+def _problem_of_file(name: str, status: os.stat_result) -> str:
+    """Return why the file with this path in the submission may not be opened, or ""."""
+    if not stat.S_ISREG(status.st_mode):
+        return "not an ordinary file; wanted no links or devices"
+    if _LOCK.fullmatch(name):
+        most = MOST_BYTES[".lock"]
+    elif _RECORD.fullmatch(name):
+        most = MOST_BYTES[RECORD]
+    elif _PREDICTIONS.fullmatch(name):
+        most = MOST_BYTES[".parquet"]
+    else:
+        return "not part of a run; wanted TASK/MODEL/RUN/record.json and predictions/LANGUAGE.parquet only"
+    return f"{status.st_size:,} bytes; wanted at most {most:,}" if status.st_size > most else ""
 
 
 def _runs(folder: Path, submission: Submission) -> Iterator[StoredRun]:
