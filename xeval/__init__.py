@@ -7,7 +7,7 @@
     report_of(folder)           compare the results with a published table, as text
     compare(a, b)               is B better than A, and where?
     rank(models)                which of many models differ?
-    audit(task, model, ...)      is a claimed score true? Reads as few rows as it needs
+    audit(task, model, ...)     is a claimed score true? Reads as few rows as it needs
     check(baseline, folder)     are results worse than a baseline?
     diagnose(folder)            what is wrong with finished runs?
     merge(folders, folder)      merge the results of several machines

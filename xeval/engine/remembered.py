@@ -154,6 +154,7 @@ def _take_first(hidden: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
 
 
 def take_mean(hidden: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    """Return the mean over the tokens in `mask`, (B, L), of `hidden`, (B, L, hidden): (B, hidden)."""
     counted = mask.unsqueeze(-1)  # (B, L, 1)
     return (hidden * counted).sum(dim=1) / counted.sum(dim=1)
 

@@ -11,7 +11,6 @@ import hashlib
 import re
 import shutil
 from collections.abc import Collection, Iterable
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -59,21 +58,26 @@ def load_trial(folder: Path) -> RunRecord | None:
 
 def known_trials(results: Path, task: str) -> list["StoredRun"]:
     """Return the trials of `task` below `results`, without damaged ones."""
-    return _known(found_in(results / safe_name(task), f"*/trials/*/{TRIAL}"))
+    return _loaded(found_in(results / safe_name(task), f"*/trials/*/{TRIAL}"))[0]
 
 
 def known_runs(results: Path, task: str) -> list["StoredRun"]:
     """Return the runs of `task` below `results`, without damaged ones."""
-    return _known(found_in(results / safe_name(task), f"*/*/{RECORD}"))
+    return _loaded(found_in(results / safe_name(task), f"*/*/{RECORD}"))[0]
 
 
-def _known(paths: Iterable[Path]) -> list["StoredRun"]:
-    runs = []
+def _loaded(paths: Iterable[Path]) -> tuple[list["StoredRun"], dict[Path, StoreError]]:
+    """Load the records at `paths`, and return them with the folders of damaged ones and what is wrong with them."""
+    runs: list[StoredRun] = []
+    damaged: dict[Path, StoreError] = {}
     for path in paths:
-        with suppress(StoreError):
+        try:
             record = load_record(path.parent, path.name)
+        except StoreError as error:
+            damaged[path.parent] = error
+        else:
             runs += [StoredRun(path.parent, record)] if record is not None else []
-    return runs
+    return runs, damaged
 
 
 def save_record(folder: Path, record: RunRecord, name: str = RECORD) -> None:
@@ -213,17 +217,8 @@ def readable_runs(results: Path) -> tuple[list[StoredRun], dict[Path, StoreError
 
     Raises StoreError for a folder that cannot be read.
     """
-    runs: list[StoredRun] = []
-    damaged: dict[Path, StoreError] = {}
     with without_collection():
-        for folder in [path.parent for path in records_in(results) if path.name == RECORD]:
-            try:
-                run = load_run(folder)
-            except StoreError as error:
-                damaged[folder] = error
-            else:
-                runs += [run] if run is not None else []
-    return runs, damaged
+        return _loaded(path for path in records_in(results) if path.name == RECORD)
 
 
 def records_in(results: Path) -> list[Path]:
