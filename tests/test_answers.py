@@ -488,7 +488,7 @@ def test_parquet_jsonl_and_squad_files_give_the_same_rows(tmp_path):
     in_squad = KIND.columns_in({"test.json": squad(PARAGRAPH | {"qas": [ASKED]})})
     assert in_parquet == in_jsonl == table().columns
     rows = [KIND.read(Table("en", "test", "a file", columns, {})) for columns in (in_parquet, in_jsonl, in_squad)]
-    assert rows[0].gold == [[(6, "here")]] and len({each.sha256() for each in rows}) == 1
+    assert rows[0].gold == [[(6, "here")]] and len({each.sha256 for each in rows}) == 1
 
 
 def test_small_parquet_that_unpacks_to_gigabytes_is_refused(tmp_path):

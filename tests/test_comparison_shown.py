@@ -154,7 +154,7 @@ def test_flipped_rows_have_sentences_if_data_are_given(mini, tmp_path, command):
     task = get_task(str(mini.task_file))
     pairs = load_rows(open_source(task, mini.data, ["es"], False), "es", "test")
     right = np.arange(len(pairs)) > 0
-    rows = {"rows_sha256": pairs.sha256(), "task": "mini-pairs"}
+    rows = {"rows_sha256": pairs.sha256, "task": "mini-pairs"}
     for model, correct in (("org/m", right), ("org/n", right | True)):
         answers = {"es": answers_with(pairs.gold, correct)}
         write_run(tmp_path / "results", answers, pairs.gold, pairs.groups, model=model, **rows)

@@ -139,19 +139,19 @@ def encoding_key(kind, tokenizer, rows_sha256, max_length):
 
 def test_using_the_tokenizer_keeps_the_cache_key(tokenizer):
     pairs = rows_in("en")
-    key = encoding_key(KIND, tokenizer, pairs.sha256(), MAX_LENGTH)
+    key = encoding_key(KIND, tokenizer, pairs.sha256, MAX_LENGTH)
     encode(KIND, tokenizer, pairs, MAX_LENGTH)
-    assert encoding_key(KIND, tokenizer, pairs.sha256(), MAX_LENGTH) == key
+    assert encoding_key(KIND, tokenizer, pairs.sha256, MAX_LENGTH) == key
 
 
 def test_cache_key_depends_on_rows_length_and_vocabulary():
     tokenizer, pairs = tiny_tokenizer("bert"), rows_in("en")
     keys = {
-        encoding_key(KIND, tokenizer, pairs.sha256(), MAX_LENGTH),
-        encoding_key(KIND, tokenizer, rows_in("de").sha256(), MAX_LENGTH),
-        encoding_key(KIND, tokenizer, pairs.sha256(), MAX_LENGTH + 1),
-        encoding_key(KIND, tiny_tokenizer("bert", ["abc"]), pairs.sha256(), MAX_LENGTH),
-        encoding_key(KIND, tiny_tokenizer("xlm-roberta"), pairs.sha256(), MAX_LENGTH),
+        encoding_key(KIND, tokenizer, pairs.sha256, MAX_LENGTH),
+        encoding_key(KIND, tokenizer, rows_in("de").sha256, MAX_LENGTH),
+        encoding_key(KIND, tokenizer, pairs.sha256, MAX_LENGTH + 1),
+        encoding_key(KIND, tiny_tokenizer("bert", ["abc"]), pairs.sha256, MAX_LENGTH),
+        encoding_key(KIND, tiny_tokenizer("xlm-roberta"), pairs.sha256, MAX_LENGTH),
     }
     assert len(keys) == 5
 
@@ -164,7 +164,7 @@ def test_cache_key_depends_on_tokenizer_settings():
     unknown.unk_token = "[MASK]"
     from_the_left.truncation_side = "left"
     tokenizers = (plain, special, unknown, from_the_left)
-    assert len({encoding_key(KIND, each, pairs.sha256(), MAX_LENGTH) for each in tokenizers}) == 4
+    assert len({encoding_key(KIND, each, pairs.sha256, MAX_LENGTH) for each in tokenizers}) == 4
 
 
 def test_cache_key_depends_on_the_kind_of_task():

@@ -32,7 +32,7 @@ def rows_of(n: int) -> Rows:
 
 def test_first_rows_equal_a_shorter_split():
     assert len(rows_of(10).first(None)) == len(rows_of(10).first(99)) == 10
-    assert rows_of(10).first(4).sha256() == rows_of(4).sha256()
+    assert rows_of(10).first(4).sha256 == rows_of(4).sha256
     assert rows_of(10).first(4).groups.tolist() == [0, 0, 0, 1]
 
 
@@ -43,14 +43,14 @@ def test_evenly_drawn_rows_cover_the_split_in_groups():
     groups_by_tenth = np.histogram(drawn.places, bins=10, range=(0, 3000))[0] / 3
     assert np.abs(groups_by_tenth - 10).max() <= 2  # a plain random draw would easily give 5 to 15
     assert np.bincount(drawn.gold).tolist() == [100, 100, 100]
-    assert drawn.sha256() == rows_of(3000).take(drawn.places).sha256()
+    assert drawn.sha256 == rows_of(3000).take(drawn.places).sha256
 
 
 def test_smaller_draws_are_nested_and_repeatable():
     rows = rows_of(500)
     few, many = (set(rows.spread(n, seed=1).places.tolist()) for n in (40, 90))
     assert len(few) == 40 and len(few - many) <= 2 and len(many) == 90  # 90 has all of the group that 40 cuts
-    assert rows.spread(40, seed=1).sha256() == rows.spread(40, seed=1).sha256() != rows.spread(40, seed=2).sha256()
+    assert rows.spread(40, seed=1).sha256 == rows.spread(40, seed=1).sha256 != rows.spread(40, seed=2).sha256
     assert rows.spread(None, seed=1) is rows.spread(500, seed=1) is rows
 
 
@@ -68,7 +68,7 @@ def test_rows_are_taken_in_the_order_asked_for():
 
 def test_hash_distinguishes_texts_answers_and_borders():
     def hashed(texts: list, gold) -> str:
-        return Rows("de", "test", {"a": [texts[0]], "b": [texts[1]]}, gold, np.zeros(1, dtype=np.int64)).sha256()
+        return Rows("de", "test", {"a": [texts[0]], "b": [texts[1]]}, gold, np.zeros(1, dtype=np.int64)).sha256
 
     hashes = [
         hashed(["x", "yz"], np.array([0])),
@@ -83,7 +83,7 @@ def test_hash_distinguishes_texts_answers_and_borders():
 
 def test_hash_of_pairs_is_unchanged_since_0_1_0():
     """Finished runs are identified by it."""
-    assert rows_of(2).sha256() == "2b1e060f183195d872cad50b145e3b5c8b253f0306fdb5d43e207788ec57da88"
+    assert rows_of(2).sha256 == "2b1e060f183195d872cad50b145e3b5c8b253f0306fdb5d43e207788ec57da88"
 
 
 def test_rows_with_the_same_premise_form_a_group():

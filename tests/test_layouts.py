@@ -96,7 +96,7 @@ def test_every_layout_gives_the_rows_that_were_written(mini, copies, layout, rol
 
 @pytest.mark.parametrize(("role", "language"), SPLITS)
 def test_rows_have_the_same_hash_in_every_layout(mini, copies, role, language):
-    assert len({mini.load(language, role, folder).sha256() for folder in copies.values()}) == 1
+    assert len({mini.load(language, role, folder).sha256 for folder in copies.values()}) == 1
 
 
 @pytest.mark.parametrize("text", AWKWARD.values(), ids=AWKWARD)
@@ -131,7 +131,7 @@ def test_shards_of_a_split_are_read_in_order(mini, copy):
     path.unlink()
     for number, (start, end) in enumerate([(0, 5), (5, 12)]):
         pq.write_table(table.slice(start, end - start), path.with_name(f"test-0000{number}-of-00002.parquet"))
-    assert mini.load("es", folder=folder).sha256() == mini.load("es").sha256()
+    assert mini.load("es", folder=folder).sha256 == mini.load("es").sha256
 
 
 def test_shards_missing_by_number_are_reported(mini, copy):
@@ -154,7 +154,7 @@ def test_a_split_in_one_plain_parquet_file_is_read(mini, copy):
     folder = copy("hub")
     [path] = (folder / "es").glob("test-*.parquet")
     path.rename(path.with_name("test.parquet"))
-    assert mini.load("es", folder=folder).sha256() == mini.load("es").sha256()
+    assert mini.load("es", folder=folder).sha256 == mini.load("es").sha256
 
 
 def test_columns_are_found_by_the_tasks_names(mini, copy, tmp_path):
@@ -164,7 +164,7 @@ def test_columns_are_found_by_the_tasks_names(mini, copy, tmp_path):
     folder = copy("hub")
     [path] = (folder / "es").glob("test-*.parquet")
     pq.write_table(pq.read_table(path).rename_columns(["context", "hypothesis", "verdict"]), path)
-    assert tiny.Mini(task_file, folder).load("es").sha256() == mini.load("es").sha256()
+    assert tiny.Mini(task_file, folder).load("es").sha256 == mini.load("es").sha256
 
 
 # ── a folder for each language, with files of other formats ──
@@ -226,11 +226,11 @@ def test_sentences_have_the_same_hash_in_every_layout(tmp_path, sentences):
     hashes = set()
     for suffix in (".parquet", ".tsv", ".csv", ".jsonl"):
         write_sentences(tmp_path / suffix, suffix, SENTENCES)
-        hashes.add(tiny.Mini(sentences, tmp_path / suffix).load().sha256())
+        hashes.add(tiny.Mini(sentences, tmp_path / suffix).load().sha256)
     xtreme = tmp_path / "xtreme"
     xtreme.mkdir()
     write_csv(xtreme / "test-es.tsv", SENTENCES, "\t")
-    hashes.add(tiny.Mini(sentences, xtreme).load().sha256())
+    hashes.add(tiny.Mini(sentences, xtreme).load().sha256)
     assert len(hashes) == 1
 
 
@@ -497,7 +497,7 @@ def test_rows_are_read_where_the_task_file_says(mini, own_layout):
     task_file, folder = own_layout
     source = open_source(get_task(str(task_file)), folder, ["es"])
     assert source.name == "local copy (authors' layout)"
-    assert load_rows(source, "es", "test").sha256() == mini.load().sha256()
+    assert load_rows(source, "es", "test").sha256 == mini.load().sha256
 
 
 WRITTEN_AS = {
@@ -528,7 +528,7 @@ def in_two_files(own_layout):
 
 @pytest.mark.parametrize("suffix", WRITTEN_AS)
 def test_matching_files_are_read_in_order_of_name(mini, in_two_files, suffix):
-    assert load_rows(in_two_files(suffix, suffix), "es", "test").sha256() == mini.load().sha256()
+    assert load_rows(in_two_files(suffix, suffix), "es", "test").sha256 == mini.load().sha256
 
 
 def test_files_of_two_formats_that_match_are_refused(in_two_files):
@@ -620,7 +620,7 @@ def test_hub_conversions_are_read(mini, copies, tmp_path):
     converted = as_converted(Path(shutil.copytree(copies["hub"], tmp_path / "converted")))
     for language, role in (("en", "train"), ("en", "selection"), ("es", "test")):
         rows = mini.load(language, role, folder=converted)
-        assert rows.sha256() == mini.load(language, role, folder=copies["hub"]).sha256()
+        assert rows.sha256 == mini.load(language, role, folder=copies["hub"]).sha256
     (converted / "es" / "test" / "._0000.parquet").write_bytes(b"\x00\x05\x16\x07")  # as macOS leaves them
     assert len(mini.load("es", "test", folder=converted)) == len(rows)
     assert open_source(mini.task, converted, ["es"]).name == "local copy (hub layout)"

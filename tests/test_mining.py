@@ -222,7 +222,7 @@ def test_drawn_sentences_bring_their_translations():
     assert set(pairs) <= there
     n_foreign = sum(side == "foreign" for _, side, _, _ in drawn.gold)
     assert abs(n_foreign - 120) < 12 and abs(len(pairs) - 60) < 8, "as many of each as among all rows"
-    assert KIND.draw(rows, 300, seed=1).sha256() == drawn.sha256()
+    assert KIND.draw(rows, 300, seed=1).sha256 == drawn.sha256
     assert KIND.draw(rows, None, seed=1) is KIND.draw(rows, len(rows), seed=1) is rows
 
 

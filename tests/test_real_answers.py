@@ -64,8 +64,8 @@ def test_real_files_are_read_in_full(data, task):
 
 
 def test_task_folder_reads_like_the_whole_download(data):
-    assert rows_of(data / "xquad", "xquad", "th").sha256() == rows_of(data, "xquad", "th").sha256()
-    assert rows_of(data / "mlqa", "mlqa", "hi").sha256() == rows_of(data, "mlqa", "hi").sha256()
+    assert rows_of(data / "xquad", "xquad", "th").sha256 == rows_of(data, "xquad", "th").sha256
+    assert rows_of(data / "mlqa", "mlqa", "hi").sha256 == rows_of(data, "mlqa", "hi").sha256
 
 
 def test_only_rows_with_answers_are_read(data):

@@ -114,7 +114,7 @@ def test_plain_lists_in_parquet_and_json_are_read(load, tmp_path, as_names):
     (tmp_path / "data/en/test.parquet").unlink()
     of_json = load({"en/test.jsonl": "\n".join(lines)})
     assert of_parquet.gold == of_json.gold == TAGS
-    assert of_parquet.sha256() == of_json.sha256() == load({"test-en.tsv": TWO}).sha256()
+    assert of_parquet.sha256 == of_json.sha256 == load({"test-en.tsv": TWO}).sha256
 
 
 CONLLU = """\

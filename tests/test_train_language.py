@@ -152,8 +152,8 @@ def test_microcosm_has_german_training_rows():
     assert len(german) == len(english) == 9000
     assert (german.gold == english.gold).all() and german.texts["premise"][0] != english.texts["premise"][0]
     assert (
-        load_rows(source, "en", "test").sha256()
-        == load_rows(open_source(get_task("xnli-mini"), None, ["en"]), "en", "test").sha256()
+        load_rows(source, "en", "test").sha256
+        == load_rows(open_source(get_task("xnli-mini"), None, ["en"]), "en", "test").sha256
     )
 
 

@@ -175,7 +175,7 @@ def test_windows_files_are_read_correctly(tmp_path, kind, change):
     assert len(right) == case.n_rows
     prefix, line_end = ("\ufeff", "\n") if change == "byte order mark" else ("", "\r\n")
     changed = {name: prefix + text.replace("\n", line_end) for name, text in case.files.items()}
-    assert load(tmp_path / "changed", case, as_bytes(changed)).sha256() == right.sha256()
+    assert load(tmp_path / "changed", case, as_bytes(changed)).sha256 == right.sha256
 
 
 @pytest.mark.parametrize(("kind", "fault"), [(kind, fault) for kind, case in CASES.items() for fault in case.faults])

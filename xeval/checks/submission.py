@@ -260,7 +260,7 @@ def _problems_of_score(
         submission.without_rows.add(run.record.task)
         return
     sha256 = run.record.data.sha256.get("test", {}).get(language)
-    if sha256 != rows.sha256():
+    if sha256 != rows.sha256:
         yield "the rows that it was scored on are not the task's, according to their hash in the record"
     elif len(rows) != len(table):
         yield f"{len(table):,} predictions; the task has {len(rows):,} rows"

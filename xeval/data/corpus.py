@@ -21,7 +21,6 @@ class Corpus:
         self.source, self.limits = source, limits
         self.task: Task = source.task
         self._tests: dict[str, Rows] = {}
-        self._hashes: dict[tuple[str, str, int, bool], str] = {}
 
     @cached_property
     def _all_train(self) -> Rows:
@@ -55,14 +54,6 @@ class Corpus:
     def read_languages(self) -> frozenset[str]:
         """The languages whose test rows have been read."""
         return frozenset(self._tests)
-
-    def sha256(self, rows: Rows) -> str:
-        """Return the hash of rows of this corpus, computed once."""
-        is_drawn = rows.places is not None  # from a split whose first rows may be trained on
-        key = (rows.split, rows.language, len(rows), is_drawn)
-        if key not in self._hashes:
-            self._hashes[key] = rows.sha256()
-        return self._hashes[key]
 
     def train_rows(self) -> dict[str, int]:
         """Return how many training rows there are, should be, and are used."""

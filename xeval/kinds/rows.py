@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -136,8 +137,9 @@ class Rows:
         all_gold = np.array(gold) if isinstance(first.gold, np.ndarray) else gold
         return cls(first.language, first.split, texts, all_gold, np.arange(len(gold)))
 
+    @cached_property
     def sha256(self) -> str:
-        """Return a hash of the content: equal rows give the same hash, from whichever layout they were read."""
+        """The hash of the content: equal rows give the same hash, from whichever layout they were read."""
         digest = hashlib.sha256()
         gold = self.gold.tolist() if isinstance(self.gold, np.ndarray) else self.gold
         for *texts, answer in zip(*self.texts.values(), gold, strict=True):

@@ -242,7 +242,7 @@ class OneRun:
     def _check_same_rows(self, record: RunRecord) -> None:
         corpus = self.spec.corpus
         for language, recorded in record.data.sha256.get("test", {}).items():
-            if language in corpus.read_languages and corpus.sha256(corpus.test(language)) != recorded:
+            if language in corpus.read_languages and corpus.test(language).sha256 != recorded:
                 raise DataError(
                     f"test rows of {language!r} differ from those that {self.disk.folder} was scored on; use another"
                     " --results folder, or remove that one to evaluate again"
@@ -302,7 +302,7 @@ class OneRun:
     def _encode(self, tokenizer: Any, rows_by_name: dict[str, Rows]) -> dict[str, Encoded]:
         with self.reporter.phase("tokenize", sum(map(len, rows_by_name.values())), self.kind.unit) as phase:
             encoded, problems, max_length = {}, list[str](), self.spec.recipe.max_length
-            hashes = {name: self.spec.corpus.sha256(rows) for name, rows in rows_by_name.items()}
+            hashes = {name: rows.sha256 for name, rows in rows_by_name.items()}
             keys = encoding_keys(self.kind, tokenizer, hashes, max_length)
             for name, rows in rows_by_name.items():
                 before = phase.done
@@ -435,7 +435,7 @@ class OneRun:
         tests = {language: self.spec.corpus.test(language) for language in dict.fromkeys([*known, *unknown])}
         encoded = self._encode(tokenizer, tests)
         rows = {
-            language: LanguageRows(of_language, encoded[language], self.spec.corpus.sha256(of_language))
+            language: LanguageRows(of_language, encoded[language], of_language.sha256)
             for language, of_language in tests.items()
         }
         return EveryCheckpoint(self.kind, self.spec.task.metric, self.gathered, rows)
@@ -595,7 +595,7 @@ class OneRun:
         sha256 = save_predictions(self.disk.writes_to, language, *parts)
         score = score_of(self.kind, metric, judged, encoded.tokenization, sha256, environment.INVOCATION)
         check = self._compare_with_float32(model, encoded, rows, outputs)
-        hashes = record.data.sha256["test"] | {language: corpus.sha256(rows)}
+        hashes = record.data.sha256["test"] | {language: rows.sha256}
         timing = Timing(wall_s=wall_s, rows=len(rows), invocation=environment.INVOCATION)
         return self._signed(record).model_copy(
             update={

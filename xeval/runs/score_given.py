@@ -175,7 +175,7 @@ def _add(
     scores, hashes = dict(record.scores), dict(record.data.sha256["test"])
     invocation = environment.INVOCATION
     for language, own in judged.items():
-        sha256 = rows[language].sha256()
+        sha256 = rows[language].sha256
         if hashes.get(language, sha256) != sha256:
             raise StoreError(
                 f"test rows of {language!r} differ from those that {folder} was scored on; use another"

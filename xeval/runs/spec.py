@@ -70,7 +70,7 @@ class RunSpec:
         corpus, english = self.corpus, self.task.training_language
         sha256 = {"test": test_sha256}
         if self.train:
-            sha256 |= {split: {english: corpus.sha256(rows)} for split, rows in corpus.training.items()}
+            sha256 |= {split: {english: rows.sha256} for split, rows in corpus.training.items()}
         return DataRecord(
             source=corpus.source.name,
             revision=corpus.source.revision,

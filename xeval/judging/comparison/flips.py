@@ -123,7 +123,7 @@ def _sentences(
 
     source = open_source(task, data, [language.language], training=False)
     known = load_rows(source, language.language, "test")
-    if language.places.max() < len(known) and known.take(language.places).sha256() == language.sha256:
+    if language.places.max() < len(known) and known.take(language.places).sha256 == language.sha256:
         return list(known.texts), {row: tuple(_text(column[row]) for column in known.texts.values()) for row in rows}
     if data is None:  # the embedded corpus has changed since the run, so there are only row numbers
         return [], {}
