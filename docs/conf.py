@@ -45,6 +45,7 @@ NAVIGATION = {
         "explanation/why-tables-differ",
         "statistics",
         "performance",
+        "explanation/where-time-goes",
         "reliability",
     ],
 }

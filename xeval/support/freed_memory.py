@@ -1,8 +1,8 @@
 """Freed memory that stays with the process, instead of going back to the system and coming again as zeroed pages.
 
 A training step frees and allocates hundreds of megabytes; fresh pages for them took 7 to 10 % of its time in bfloat16
-(docs/performance.md). The setting changes the whole process, so it is for the command line, whose process is xeval's
-own, and not for the library.
+(docs/explanation/where-time-goes.md). The setting changes the whole process, so it is for the command line, whose
+process is xeval's own, and not for the library.
 """
 
 import ctypes
