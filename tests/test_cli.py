@@ -365,3 +365,10 @@ def test_a_damaged_record_hides_no_other_run(command, tmp_path):
     assert {name: "damaged" in line for name, line in listed.items()} == {
         run.folder.name: run is folders[1] for run in folders
     }
+
+
+def test_windows_is_refused_in_one_line(command, monkeypatch):
+    monkeypatch.setattr(sys, "platform", "win32")
+    code, out, err = command("list", "tasks")
+    assert (code, out) == (2, "")
+    assert err == "xeval: wanted Linux or macOS, got Windows; install xeval in WSL, learn.microsoft.com/windows/wsl\n"

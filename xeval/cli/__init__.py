@@ -115,6 +115,8 @@ _CommandLineError: type[typer.BadParameter] = typer.BadParameter.__mro__[2]
 
 def main() -> NoReturn:
     """Run the command line and exit."""
+    if sys.platform == "win32":  # which cannot flush a folder's names to disk, and has other signals
+        sys.exit(_complain("wanted Linux or macOS, got Windows; install xeval in WSL, learn.microsoft.com/windows/wsl"))
     open_closed()
     listen()
     keep_freed_memory()
