@@ -667,3 +667,16 @@ def test_rows_of_another_language_are_refused(copies, mini, tmp_path, column):
     frame.assign(**{column: ["es"] * (len(frame) - 1) + ["en"]}).to_parquet(path)
     with pytest.raises(DataError, match=rf"row {len(frame)} has 'en' in column '{column}'; wanted one language"):
         mini.load("es", "test", folder=folder)
+
+
+def test_an_edited_xnli_file_is_read_again(mini, copy):
+    folder = copy("XNLI-1.0")
+    before = mini.load("es", folder=folder)
+    rows = tiny.mini_rows()
+    rows["test", "es"][0] = ("Otra frase.", *rows["test", "es"][0][1:])
+    tiny.write_official_layout(folder, rows)
+    after = mini.load("es", folder=folder)
+    assert (before.texts["premise"][0], after.texts["premise"][0]) == (
+        tiny.mini_rows()["test", "es"][0][0],
+        "Otra frase.",
+    )

@@ -11,6 +11,7 @@
 import os
 import re
 from collections.abc import Callable
+from functools import lru_cache
 from pathlib import Path
 
 from xeval.data import tables
@@ -193,13 +194,31 @@ def read_official(task: Task, folder: Path, language: str, role: Role) -> Table:
     path = _official_file(folder, name)
     if path is None:
         raise DataError(f"{folder}: no {name}, which the {role} rows of {language!r} are read from; add it")
+    if role == "train":
+        rows = _official_rows(path, ("premise", "hypo", "label"))
+    else:
+        all_rows = _kept_rows(path, ("sentence1", "sentence2", "gold_label", "language"), path.stat().st_mtime_ns)
+        rows = [row[:3] for row in all_rows if row[3] == language]
+    columns = zip(*rows, strict=True) if rows else ([], [], [])
+    values = {name: list(column) for name, column in zip(wanted_of(task, language, role).columns, columns, strict=True)}
+    return _table(task, path, language, role, Columns(values, {}))
+
+
+def _official_rows(path: Path, named: tuple[str, ...]) -> list[tuple[str, ...]]:
+    """Return what each row has in the columns `named`. A quotation mark is a character like any other."""
     text = tables.read_text(path)
-    # These files have no quoting: a quotation mark is a character like any other.
     header, *rows = tables.lines_of(path, text, "\t", tables.other_length, may_be_quoted=False) or [[]]
-    named = ["premise", "hypo", "label"] if role == "train" else ["sentence1", "sentence2", "gold_label", "language"]
     lacking = [column for column in named if column not in header]
     if lacking:
         raise CopyError(f"{path}: no column {lacking[0]!r} in its first line")
-    kept = rows if role == "train" else [row for row in rows if row[header.index("language")] == language]
-    places = zip(wanted_of(task, language, role).columns, (header.index(column) for column in named[:3]), strict=True)
-    return _table(task, path, language, role, Columns({name: [row[at] for row in kept] for name, at in places}, {}))
+    places = [header.index(column) for column in named]
+    return [tuple(row[place] for place in places) for row in rows]
+
+
+@lru_cache(maxsize=1)
+def _kept_rows(path: Path, named: tuple[str, ...], changed_ns: int) -> list[tuple[str, ...]]:
+    """Return the rows of a file of all languages, which is read for one after the other.
+
+    `changed_ns`, the time of the last change, makes an edited file be read again.
+    """
+    return _official_rows(path, named)
