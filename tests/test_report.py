@@ -1,6 +1,8 @@
 """The matrix and its formats: what goes where, and what is averaged."""
 
 import re
+import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -9,7 +11,7 @@ from rich.console import Console
 from tests.helpers.sample_record import INVOCATION, environment, files_of, run_record, score
 from xeval.definitions.registry import get_reference, get_task
 from xeval.report import findings, footnotes, matrix, transfer, worst
-from xeval.report.formats import latex, markdown, terminal
+from xeval.report.formats import latex, markdown, model_card, terminal
 from xeval.report.frame import to_frame
 from xeval.report.page import heat, html
 from xeval.results.configurations import by_configuration
@@ -305,3 +307,61 @@ def test_notes_on_runs_name_their_configuration():
     assert f"{name}evaluation broke down" in [found.name for found in findings.of(built.runs, None, None)]
     alone = matrix.build([broken], "xnli", None).footer
     assert f"Failed: {DISTILMBERT} hf-2019 seed 1: no" in alone
+
+
+def flores(n: int) -> dict[str, float]:
+    """Scores in English and in languages of the longest codes, `n` in all."""
+    letters = "abcdefghijklmnopqrstuvwxyz"
+    codes = [f"q{first}{second}_Latn" for first in "abcdefghijklmnopqrst" for second in letters]
+    return dict.fromkeys(["en", *codes[: n - 1]], 0.5)
+
+
+@pytest.mark.parametrize(("n", "down"), [(20, False), (21, True)])
+def test_many_languages_go_down_the_page(n, down):
+    built = matrix.build([a_run(**flores(n)), a_run("org/m", **flores(n))], "xnli", None)
+    for text in (markdown.render(built), model_card.evaluation(built)):
+        table = [re.split(" *[|] *", line)[1:-1] for line in text.splitlines() if line.startswith("|")]
+        assert (len(table[0]) == 3) is down
+        assert any(line[0] in ("en English", "English") for line in table) is down
+        assert ("**org/m, hf-2019**" in table[0]) is down
+
+
+def test_few_languages_stay_columns_beside_more_rows():
+    runs = [a_run(f"org/m{number}", **flores(21)) for number in range(21)]
+    assert "| en |" in re.sub(" +", " ", markdown.render(matrix.build(runs, "xnli", None)))
+
+
+def test_lines_of_languages_end_with_the_same_numbers():
+    built = matrix.build([a_run(**flores(21) | SIX)], "xnli", CARD)
+    [*_, means, more, gap, rows, seeds] = [
+        re.split(r" *\| *", line)[1:-1] for line in markdown.render(built).splitlines() if line.startswith("| ")
+    ]
+    assert (means[0], means[-1], more[0], more[-1]) == ("mean of 6", "66.0 ≈", "mean of 26", "53.7")
+    assert (gap[0], gap[-1], rows[-1], seeds[-1]) == ("gap", "16.8", "1,000", "1")
+
+
+@pytest.mark.skipif(shutil.which("pdflatex") is None, reason="there is no pdflatex here")
+@pytest.mark.parametrize("options", ["10pt", "12pt", "11pt,twocolumn"])
+def test_latex_of_many_languages_fits_its_pages(tmp_path, options):
+    models = [DISTILMBERT, *(f"organisation/a-model-with-a-long-name-{number}" for number in range(5))]
+    tables = [
+        latex.render(matrix.build([a_run(model, **flores(n)) for model in models[:n_models]], "xnli", None))
+        for n, n_models in ((33, 6), (52, 2), (205, 2))
+    ]
+    packages = r"\usepackage{amssymb,booktabs,graphicx}"
+    body = "\n".join(tables)
+    document = rf"\documentclass[{options}]{{article}}{packages}\begin{{document}}{body}\end{{document}}"
+    (tmp_path / "all.tex").write_text(document, encoding="utf-8")
+    words = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "-no-shell-escape", "-draftmode", "all.tex"]
+    process = subprocess.run(words, cwd=tmp_path, capture_output=True, timeout=200)
+    said = process.stdout.decode(errors="replace")
+    assert process.returncode == 0, said[-2000:]
+    assert not re.findall(r"Overfull \\hbox.*alignment|Float too large", said)
+
+
+def test_latex_is_not_shrunk_to_nothing_by_languages():
+    written = latex.render(matrix.build([a_run(**flores(205)), a_run("org/m", **flores(205))], "xnli", None))
+    assert written.count(r"\begin{table*}") == 2 and written.count(r"\caption") == 1
+    assert re.findall(r"\\begin{tabular}\[t\]{(.*)}", written) == ["lrr"] * 6
+    lines = [line for line in written.splitlines() if line.endswith(r"\\")]
+    assert sum(line.startswith(r"{q") for line in lines) == 204 and r"{en English} & 50.0 & 50.0 \\" in lines

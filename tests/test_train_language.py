@@ -175,3 +175,16 @@ def test_transfer_leaves_out_directions_without_a_score(runs):
     [by_target] = transfer.of(build([partial, spanish], "cats", None))
     assert by_target.header == ("trained on", "en", "de", "es")
     assert [line[by_target.header.index("es")] for line in by_target.rows] == ["–", pytest.approx(0.85)]
+
+
+def test_many_tested_languages_are_lines_of_transfer(runs):
+    more = [f"q{letter}" for letter in "abcdefghijklmnopqrs"]
+
+    def tested(run: StoredRun) -> StoredRun:
+        scores = run.record.scores | dict.fromkeys(more, run.record.scores["de"])
+        return StoredRun(run.folder, run.record.model_copy(update={"scores": scores}))
+
+    by_target, _ = transfer.of(build([tested(run) for run in runs], "cats", None))
+    assert by_target.title.endswith("trained on (column), tested in (line)")
+    assert by_target.header == ("language", "en", "es") and len(by_target.rows) == 22
+    assert by_target.rows[0] == ("en", pytest.approx(0.9), pytest.approx(0.8))

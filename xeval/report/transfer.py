@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 from itertools import combinations
 
-from xeval.kinds.exhibit import Cell, Exhibit
+from xeval.kinds.exhibit import LANGUAGE, Cell, Exhibit
+from xeval.report import table
 from xeval.report.matrix import Matrix, Row
 from xeval.results.configurations import in_words
 from xeval.support.text import one_decimal, printed_difference, signed
@@ -14,8 +15,8 @@ MOST_PAIRS = 15
 def of(matrix: Matrix) -> list[Exhibit]:
     """Return two tables for each model and recipe with training runs on several languages.
 
-    One has a line for each training language. The other lists the pairs of languages whose directions differ most.
-    Training languages whose data are machine translations are marked.
+    One has a line for each training language, or a column if many languages were tested. The other lists the pairs of
+    languages whose directions differ most. Training languages whose data are machine translations are marked.
     """
     sources: dict[str, dict[str, Row]] = {}
     for row in matrix.ours:
@@ -35,7 +36,11 @@ def _matrix(name: str, sources: dict[str, Row], languages: Sequence[str]) -> Exh
     lines: list[tuple[Cell, ...]] = [
         (_source(language, row), *(_share(row, target) for target in shown)) for language, row in sources.items()
     ]
-    return Exhibit(f"{name}: trained on (line), tested in (column)", ("trained on", *shown), lines)
+    if not table.are_too_many(shown, len(sources)):
+        return Exhibit(f"{name}: trained on (line), tested in (column)", ("trained on", *shown), lines)
+    header = (LANGUAGE, *(str(line[0]) for line in lines))
+    turned = list(zip(shown, *(line[1:] for line in lines), strict=True))
+    return Exhibit(f"{name}: trained on (column), tested in (line)", header, turned)
 
 
 def _asymmetry(name: str, sources: dict[str, Row]) -> Exhibit:

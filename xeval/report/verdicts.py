@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 
 from xeval.judging.equivalence import ALPHA
 from xeval.judging.verdict import NO_VERDICT, RowVerdict, Verdict
-from xeval.report.matrix import Matrix, Row
+from xeval.report.matrix import Row
 from xeval.support.text import one_decimal
 
 MARKS = {"reproduced": "✓", "not reproduced": "✗", "agrees": "≈", "leans low": "↓", "leans high": "↑"}
@@ -27,22 +27,6 @@ def mean_mark(row: Row, n_languages: int) -> str:
 def number(value: float | None, mark: str = "") -> str:
     """Format a cell as all formats do: one decimal and its mark, or a dash if there is no number."""
     return "–" if value is None else f"{one_decimal(value)} {mark}".rstrip()
-
-
-def header(matrix: Matrix) -> list[str]:
-    """Return what stands above the `cells` of a table with a line for each row."""
-    n_first, n_all = matrix.n_reference_languages, len(matrix.languages)
-    more = [f"mean of {n_all}"] if n_all > n_first > 0 else []
-    return [*matrix.languages, f"mean of {n_first or n_all}", *more, "gap", "n", "seeds"]
-
-
-def cells(row: Row, matrix: Matrix) -> list[str]:
-    """Return the cells of `row` under `header`: its scores, its means and gap, and what they are of."""
-    n_first = matrix.n_reference_languages
-    more = [number(row.mean_all)] if len(matrix.languages) > n_first > 0 else []
-    scores = [number(row.cells.get(language), mark(row, language)) for language in matrix.languages]
-    mean = number(row.mean_reference, mean_mark(row, n_first))
-    return [*scores, mean, *more, number(row.printed_gap), row.n_examples, row.seeds]
 
 
 def legend(verdicts: Sequence[RowVerdict]) -> str:

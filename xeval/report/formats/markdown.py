@@ -4,7 +4,7 @@ import re
 
 from xeval.judging.verdict import RowVerdict
 from xeval.kinds.exhibit import Exhibit
-from xeval.report import exhibits, in_short, transfer, verdicts, worst
+from xeval.report import exhibits, in_short, table, transfer, verdicts, worst
 from xeval.report.in_short import InShort
 from xeval.report.matrix import Matrix
 from xeval.report.pipe_table import pipe_table
@@ -13,17 +13,15 @@ from xeval.support.text import capitalised, one_line
 
 def render(matrix: Matrix) -> str:
     """Render the whole report. Numbers are percentages; a dash means that there is no number, never zero."""
-    header = ["", *verdicts.header(matrix)]
     names = [escape(row.name) if row.published else f"**{escape(row.name)}**" for row in matrix.rows]
-    body = [[name, *verdicts.cells(row, matrix)] for name, row in zip(names, matrix.rows, strict=True)]
-    alignment = ["left"] + ["right"] * (len(header) - 1)
-    table = pipe_table(body, [escape(name) for name in header], alignment)
+    header, *body = table.lines(matrix, names, escape)
+    numbers = pipe_table(body, header, ["left"] + ["right"] * (len(header) - 1))
     notes = [f"{capitalised(matrix.metric_in_words)} in %, {matrix.how}. {matrix.about_gap}".rstrip(), *matrix.footer]
     below = "\n".join(f"- {escape(note)}" for note in notes)
     short, findings = _in_short(matrix), findings_section(matrix)
     sections = _verdicts(matrix.verdicts) + _claims(matrix) + _transfer(matrix) + _exhibits(matrix)
-    numbers = f"## {escape(capitalised(matrix.metric_in_words))}\n\n{table}\n\n{below}\n"
-    return f"# {escape(matrix.title)}\n\n{short}{findings}\n{numbers}{sections}"
+    section = f"## {escape(capitalised(matrix.metric_in_words))}\n\n{numbers}\n\n{below}\n"
+    return f"# {escape(matrix.title)}\n\n{short}{findings}\n{section}{sections}"
 
 
 def _in_short(matrix: Matrix) -> str:

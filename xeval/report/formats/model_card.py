@@ -11,7 +11,7 @@ from typing import Any
 from xeval.definitions.languages import names_of
 from xeval.definitions.task import Task
 from xeval.kinds.registry import get_kind
-from xeval.report import verdicts
+from xeval.report import table, verdicts
 from xeval.report.formats.markdown import escape, findings_section
 from xeval.report.matrix import Matrix, Row
 from xeval.report.pipe_table import pipe_table
@@ -165,15 +165,18 @@ def _revision(row: Row) -> str | None:
 
 def evaluation(matrix: Matrix, heading: str = "Evaluation") -> str:
     """Render the section on the evaluation: the table with its notes and findings."""
-    header = ["Model", *(escape(name) for name in names_of(matrix.languages).values())]
-    body = [
+    lines = [["Model", *(escape(name) for name in names_of(matrix.languages).values())]]
+    lines += [
         [
             escape(row.name) if row.published else f"**{escape(row.name)}**",
             *(verdicts.number(row.cells.get(name), verdicts.mark(row, name)) for name in matrix.languages),
         ]
         for row in matrix.rows
     ]
-    table = pipe_table(body, header, ["left"] + ["right"] * (len(header) - 1))
+    if table.has_language_lines(matrix):
+        lines = table.turned(lines)
+        lines[0][0] = "Language"
+    numbers = pipe_table(lines[1:], lines[0], ["left"] + ["right"] * (len(lines[0]) - 1))
     row_verdicts = matrix.verdicts
     notes = [f"{name} has no entries for the hub: {why}." for name, why in _partial(matrix).items()]
     notes += [*matrix.footer, *([verdicts.legend(row_verdicts)] if row_verdicts else [])]
@@ -181,7 +184,7 @@ def evaluation(matrix: Matrix, heading: str = "Evaluation") -> str:
     warning = f"> **Note.** {escape(matrix.note)}\n\n" if matrix.note else ""
     return (
         f"# {escape(heading)}\n\n{escape(capitalised(matrix.metric_in_words))} in % on {escape(matrix.title)},"
-        f" {escape(matrix.how)} of each language.\n\n{warning}{table}\n\n"
+        f" {escape(matrix.how)} of each language.\n\n{warning}{numbers}\n\n"
         + "\n".join(f"- {escape(note)}" for note in notes)
         + "\n"
         + findings_section(matrix)
