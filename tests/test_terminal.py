@@ -19,6 +19,7 @@ from test_report import CARD, a_run
 from tests.helpers.paired_answers import write_run
 from xeval.cli import screen
 from xeval.report import matrix
+from xeval.report.comparison.runs import print_table
 from xeval.report.formats import terminal
 from xeval.report.whole_words import print_whole
 from xeval.results.store import load_runs
@@ -223,3 +224,13 @@ def test_list_of_runs_can_be_read_at_80_columns(tmp_path, command, monkeypatch):
     assert set(folders) < set(words) and words.count("complete") == 4
     assert words.count("lab/multilingual-encoder-large:") == 1  # above its two seeds
     assert "qzz_Latn" not in words and words.count("11") == 4  # more of 26 languages
+
+
+@pytest.mark.parametrize("width", [76, 80, 84, 92])
+def test_narrow_gaps_come_before_split_intervals(width):
+    """The table of `xeval compare --retention`, whose interval is its widest column."""
+    console = Console(file=io.StringIO(), width=width, highlight=False)
+    header = "", "A", "B", "kept", "95 % interval", "above chance", "loss", "at home", "in transfer", "kappa", "script"
+    row = ["hi", "91.1", "87.8", "96.3", "91.7 to 100.0", "94.2", "3.3", "3.3", "-2.2", "0.95", "Cyrillic"]
+    print_table([*header], [row], console, n_left=1)
+    assert " 91.7 to 100.0 " in console.file.getvalue()

@@ -10,9 +10,9 @@ _WIDE = 10_000  # columns, since no table is measured as wider than its console
 def print_whole(table: Table, console: Console) -> None:
     """Print `table` with all words unbroken if the console has room for the longest word of every column.
 
-    Rich narrows the widest columns first, even to less than their words. Here, a column stops at its longest word. If
-    that is too wide, one space separates the columns instead of two, and then numbers too stay on one line if they can.
-    If even that is too wide, long words break in the header before any do in the cells.
+    Rich narrows the widest columns first, even to less than their words. Here, a column stops at its longest word, and
+    all of a number, such as an interval, stays on one line if there is room with one space between the columns instead
+    of two. If even numbers of several lines are too wide, long words break in the header before any do in the cells.
     """
     fit(table, console)
     console.print(table)
@@ -21,11 +21,11 @@ def print_whole(table: Table, console: Console) -> None:
 def fit(table: Table, console: Console) -> bool:
     """Set the widths of `table`'s columns so that no word breaks, and return whether the console has room for that."""
     options = console.options.update(width=_WIDE)
-    if _fits(table, console, options, numbers_whole=False):
-        return True
-    spaced, table.padding = table.padding, (0, 1, 0, 0)
-    if any(_fits(table, console, options, numbers_whole) for numbers_whole in (True, False)):
-        return True
+    spaced = table.padding
+    for numbers_whole in (True, False):
+        for table.padding in (spaced, (0, 1, 0, 0)):
+            if _fits(table, console, options, numbers_whole):
+                return True
     if not any(_fits(table, console, options, numbers_whole, headers_whole=False) for numbers_whole in (True, False)):
         table.padding = spaced
         for column in table.columns:
