@@ -260,3 +260,15 @@ def test_languages_with_one_name_are_listed_by_code():
 def test_leaderboard_makes_no_claim_of_zero_shot_for_all_rows(site):
     """How others trained is not known."""
     assert "Zero-shot" not in dict(pages.render(site))["index.html"]
+    titles = [re.search("<title>(.*)</title>", page)[1] for _, page in pages.render(site)]
+    assert "Thai: cross-lingual scores" in titles and "zero-shot" not in " ".join(titles)
+
+
+def test_only_captions_above_published_rows_name_italics(site):
+    """Thai is in no published row."""
+    written = dict(pages.render(site))
+    assert "in %; published rows in italics</caption>" in written["index.html"]
+    assert "italics</caption>" in written["languages/ur.html"]
+    assert "in %</caption>" in written["languages/th.html"] and "italics" not in written["languages/th.html"]
+    alone = dict(pages.render(boards.build(stored([run_record()]), {}, {})))
+    assert "in %</caption>" in alone["index.html"] and "in italics" not in alone["index.html"]
