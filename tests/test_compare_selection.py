@@ -14,7 +14,8 @@ from xeval.judging.comparison.resampling import paired_mean_difference
 from xeval.judging.comparison.selection import compare_selection, load_selection
 from xeval.report.comparison import selection
 from xeval.results.candidates import GatheredPredictions, checkpoints_of
-from xeval.results.records import SelectionPoint, TrainingRecord
+from xeval.results.records import RecipeRecord, SelectionPoint, TrainingRecord
+from xeval.results.store import StoredRun
 from xeval.support.errors import DataError, StoreError
 
 N = 90
@@ -115,7 +116,7 @@ def test_seeds_choose_separately_and_are_averaged(tmp_path):
         best = [max(right[step, one.language].mean() for step in STEPS) for right in (RIGHT, other)]
         assert oracle.value == pytest.approx(np.mean(best)) and len(oracle.steps) == 2
     [header] = [line for line in printed(comparison).splitlines() if "oracle*" in line and "Holm" in line]
-    assert header.split()[-1] == "dev" and "org/m, mean of seeds 1, 2" in " ".join(printed(comparison).split())
+    assert header.split()[-1] == "dev" and ", mean of seeds 1, 2; " in " ".join(printed(comparison).split())
 
 
 # ── what it shows ──
@@ -249,3 +250,13 @@ def test_dev_is_named_after_the_language_trained_on(tmp_path):
     assert "German dev's checkpoint and the last" in comparison.conclusion
     assert "No choice among these checkpoints can exceed German dev's by" in comparison.conclusion
     assert "English" not in printed(comparison) and comparison.last_minus_dev.name_a == "German dev"
+
+
+def test_title_of_a_selection_names_the_configuration(tmp_path):
+    run, recipe = write(tmp_path), RecipeRecord(name="r", values={}, overrides={"learning_rate": 3e-5})
+    run = StoredRun(run.folder, run.record.model_copy(update={"recipe": recipe}))
+    comparison = compare_selection(load_selection([run]))
+    title = "which checkpoint of one training run? org/m, r, learning_rate 3e-05, seed 1; accuracy in %"
+    assert title in " ".join(printed(comparison).split())
+    assert title in selection.markdown(comparison, None)
+    assert json.loads(selection.as_json(comparison, None))["configuration"] == "r, learning_rate 3e-05"

@@ -18,6 +18,7 @@ from xeval.judging.comparison.resampling import SEED, Interval
 from xeval.kinds.metric import Measure
 from xeval.kinds.registry import get_kind
 from xeval.results.candidates import checkpoints_of
+from xeval.results.configurations import Configuration
 from xeval.results.predictions import tally_of
 from xeval.results.records import CheckpointRecord, SelectionPoint
 from xeval.results.store import StoredRun
@@ -55,6 +56,7 @@ class SelectionRuns:
 
     pair: PairedRuns
     model: str
+    configuration: str  # in words
     training_language: str
     choices: list[Choices]
     oracle: list[Oracle]
@@ -63,6 +65,7 @@ class SelectionRuns:
 @dataclass(frozen=True)
 class SelectionComparison:
     model: str
+    configuration: str  # in words
     last_minus_dev: RunComparison  # A: English dev, B: last
     training_language: str
     choices: list[Choices]
@@ -113,7 +116,8 @@ def load_selection(runs: list[StoredRun]) -> SelectionRuns:
         kind.grouped_by,
         kind.name,
     )
-    return SelectionRuns(pair, record.model.id, record.training_language, choices, oracle)
+    configuration = Configuration.of(record).in_words
+    return SelectionRuns(pair, record.model.id, configuration, record.training_language, choices, oracle)
 
 
 def compare_selection(runs: SelectionRuns, seed: int = SEED) -> SelectionComparison:
@@ -125,6 +129,7 @@ def compare_selection(runs: SelectionRuns, seed: int = SEED) -> SelectionCompari
     apart = 0 < len(targets) < len(runs.pair.languages)
     return SelectionComparison(
         runs.model,
+        runs.configuration,
         compare(runs.pair, seed),
         runs.training_language,
         runs.choices,

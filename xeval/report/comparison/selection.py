@@ -70,10 +70,11 @@ def _parts(comparison: SelectionComparison) -> Parts:
 
 def _title(comparison: SelectionComparison) -> str:
     seeds = comparison.last_minus_dev.seeds_a
+    run = f"{comparison.model}, {comparison.configuration}"
     what = "mean of " * (len(seeds) > 1) + numbered("seeds", seeds)
     compared = comparison.last_minus_dev
     metric = metric_in_words(compared.metric)
-    return f"{compared.title}: which checkpoint of one training run? {comparison.model}, {what}; {metric} in %"
+    return f"{compared.title}: which checkpoint of one training run? {run}, {what}; {metric} in %"
 
 
 def _sides(comparison: SelectionComparison) -> list[str]:
