@@ -17,7 +17,8 @@ ROOT = Path(__file__).parents[1]
         ({"te": 0.021, "af": 0.0002, "zh": 0.0004}, "{:.1%}", "te 2.1 %, less in 2 more"),
         ({"te": 0.0003, "af": 0.0002}, "{:.1%}", "te 0.0 %, af 0.0 %"),
         ({"te": 0.21, "af": 0.0}, "{:.1%}", "te 21.0 %, af 0.0 %"),
-        ({"en": 1.5, "de": -3.25}, "{:+.1f}", "en +1.5, de -3.2"),
+        ({"en": 1.5, "de": -3.25}, "{:+.1f}", "en +1.5, de -3.3"),
+        ({"de": 0.7125, "fr": 0.7005, "zh": 0.6815}, "{:.1%}", "de 71.3 %, fr 70.1 %, zh 68.2 %"),  # of 2,000 rows
         ({}, "{:.1%}", ""),
     ],
 )
@@ -52,3 +53,5 @@ def test_its_tables_have_a_row_for_every_name_on_the_screen():
 
 def test_at_most_is_the_largest_number():
     assert at_most({"el": 0.042, "th": 0.187, "zh": 0.1}) == "at most 18.7 % (th)"
+    assert at_most({"th": 0.1875, "zh": 0.1}, "{:.1%}") == "at most 18.8 % (th)"
+    assert at_most({"th": 0.3125, "zh": 0.1}, "{:.1%}") == "at most 31.3 % (th)"

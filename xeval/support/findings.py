@@ -1,6 +1,7 @@
 """The finding of a check, in preflight or diagnosis, with its evidence and its fix."""
 
 from collections.abc import Iterable
+from decimal import ROUND_HALF_UP, Decimal, localcontext
 from typing import Literal
 
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field
@@ -55,18 +56,21 @@ def by_language(shares: dict[str, float], as_text: str = "{:.1%}") -> str:
     Numbers other than 0 that round to 0 are only counted, unless all of them do.
     """
     ordered = sorted(shares.items(), key=lambda item: -item[1])
-    traces = [language for language, number in ordered if number and as_text.format(abs(number)) == as_text.format(0)]
+    traces = [name for name, number in ordered if number and _written(abs(number), as_text) == _written(0, as_text)]
     if len(traces) == len(ordered):
         traces = []
-    texts = [f"{name} {_spaced(as_text.format(number))}" for name, number in ordered if name not in traces]
+    texts = [f"{name} {_written(number, as_text)}" for name, number in ordered if name not in traces]
     return ", ".join([*texts, f"less in {len(traces)} more"] if traces else texts)
 
 
 def at_most(shares: dict[str, float], as_text: str = "{:.1%}") -> str:
     """Return the largest of numbers by language: `at most 18.7 % (th)`."""
     language, number = max(shares.items(), key=lambda item: item[1])
-    return f"at most {_spaced(as_text.format(number))} ({language})"
+    return f"at most {_written(number, as_text)} ({language})"
 
 
-def _spaced(number: str) -> str:
-    return number.replace("%", " %")
+def _written(number: float, as_text: str) -> str:
+    """Format a number, rounded half away from zero as in tables."""
+    with localcontext() as context:
+        context.rounding = ROUND_HALF_UP
+        return as_text.format(Decimal(repr(round(float(number), 9)))).replace("%", " %")

@@ -236,13 +236,13 @@ def _order_of(own: Predicted) -> str | None:
     right, noise = float(np.mean(own.predictions == own.labels)), 2 * np.sqrt(dealt * (1 - dealt) / n)
     if abs(right - dealt) > noise:
         return None
-    as_it_is = f"{100 * right:.1f} % are right"
+    as_it_is = f"{one_decimal(100 * right)} % are right"
     backwards = float(np.mean(own.predictions[::-1] == own.labels))
     if backwards > right + max(CLEARLY, 2 * noise):
-        return f"{as_it_is}, but {100 * backwards:.1f} % in reverse order"
+        return f"{as_it_is}, but {one_decimal(100 * backwards)} % in reverse order"
     if (np.diff(own.predictions) >= 0).all() and (np.diff(own.labels) < 0).any():
         return f"{as_it_is}, and they are sorted by label"
-    return f"{as_it_is}; in random order {100 * dealt:.1f} % would be"
+    return f"{as_it_is}; in random order {one_decimal(100 * dealt)} % would be"
 
 
 def nothing_but_right(predicted: Mapping[str, Predicted]) -> Finding | None:
@@ -328,7 +328,7 @@ def _drift_in_words(
     training_language: str,
 ) -> str:
     gold = {language: predicted[language].of_gold[label] for language in shares}
-    among = {f"{share:.1%}".replace("%", " %") for share in gold.values()}
+    among = {f"{one_decimal(100 * share)} %" for share in gold.values()}
     of_gold = among.pop() if len(among) == 1 else by_language(gold)
     text = f"share of predictions that are {labels[label]}: {by_language(shares)}"
     if training_language in predicted:
