@@ -12,7 +12,7 @@ from xeval.judging.verdict import judge
 from xeval.report import matrix
 from xeval.results.configurations import Configuration, by_configuration, sweep_of
 from xeval.results.identity import identity, ingredients_of, is_of, lasting_values
-from xeval.results.records import DataRecord, Limits, RecipeRecord
+from xeval.results.records import NO_TRAINING, DataRecord, Limits, RecipeRecord
 from xeval.results.store import StoredRun, load_runs, save_record
 from xeval.support.errors import StoreError
 
@@ -148,3 +148,14 @@ def test_sweep_of_seeds_is_the_one_with_the_most_trials(order):
     few, many = sweep_record(1e-5, {1e-5: 0.7, 2e-5: 0.6}), sweep_record(1e-5, {1e-5: 0.7, 2e-5: 0.6, 3e-5: 0.5})
     records = [run_record(sweep=sweep) for sweep in (few, None, many)[::order]]
     assert sweep_of(records) == many
+
+
+def test_limit_on_training_rows_names_no_untrained_run():
+    recipe = RecipeRecord(name=NO_TRAINING, values={}, overrides={})
+
+    def untrained(**limits: int) -> Configuration:
+        return Configuration.of(run_record(recipe=recipe, training=None, limits=Limits(max_eval=50, **limits)))
+
+    limited, plain = untrained(max_train=1000), untrained()
+    assert limited.name() == plain.name([limited]) == "org/m, no-train, max eval 50"
+    assert limited.name([plain]) == "org/m, no-train, max eval 50, max train 1,000"

@@ -41,8 +41,10 @@ class Configuration:
 
         For instance `hf-2019, epochs 3, max train 960`.
         """
-        recipe = self.example.recipe
-        text = in_words(recipe.name, settings_of(recipe.values) | recipe.overrides, self.example.limits.model_dump())
+        recipe, limits = self.example.recipe, self.example.limits.model_dump()
+        if self.example.is_as_it_was:  # a limit on training rows was set for other tasks, and changed nothing here
+            del limits["max_train"]
+        text = in_words(recipe.name, settings_of(recipe.values) | recipe.overrides, limits)
         return f"{text}, translate-train {self.example.training_language}" if self.example.is_translate_train else text
 
     def name(self, others: Collection["Configuration"] = (), has_settings: bool = True) -> str:
@@ -62,6 +64,9 @@ class Configuration:
         alike = [other for other in alike if other.example.training_language == record.training_language]
         if any(_training_rows(other.example) != _training_rows(record) for other in alike):
             parts.append(f"rows {_training_rows(record)}")
+        unused = record.limits.max_train  # if there were any training, `in_words` would differ
+        if unused and any(other.example.limits.max_train != unused for other in alike):
+            parts.append(f"max train {unused:,}")
         return ", ".join(parts)
 
     @cached_property
