@@ -12,7 +12,8 @@ from xeval.judging.comparison.flips import flipped_rows
 from xeval.judging.comparison.named_runs import find_runs
 from xeval.judging.comparison.paired_runs import pair
 from xeval.judging.comparison.paired_tests import group_p
-from xeval.results.records import Failure
+from xeval.results.records import Failure, Limits, RecipeRecord
+from xeval.results.store import save_record
 from xeval.support.errors import DataError, StoreError, UnknownNameError
 
 NAN = Failure(reason="the loss became nan", invocation=None)
@@ -268,3 +269,19 @@ def test_sides_are_named_by_what_distinguishes_them(results, tmp_path):
     again = write_run(tmp_path / "again", {"en": LABELS}, LABELS, GROUPS, learning_rate=2e-5)
     paired = pair(low[:1], [again])
     assert (paired.name_a, paired.name_b) == (str(low[0].folder), str(again.folder))
+
+
+def test_choices_name_no_more_than_tells_them_apart(results):
+    """A recipe's own values need not be named next to the recipe."""
+    run = write_run(results, {"en": answers_with(LABELS, RIGHT_A)}, LABELS, GROUPS, model="mini", seed=2)
+    values = {"learning_rate": 1e-5, "epochs": 5.0, "max_length": 256, "patience": 30}
+    recipe = RecipeRecord(name="another", values=values, overrides={})
+    save_record(run.folder, run.record.model_copy(update={"recipe": recipe}))
+    limits = Limits(max_train=1000)
+    run = write_run(results, {"en": answers_with(LABELS, RIGHT_A)}, LABELS, GROUPS, model="mini", seed=3)
+    save_record(run.folder, run.record.model_copy(update={"limits": limits}))
+    with pytest.raises(StoreError) as refused:
+        find_runs("mini", results)
+    choices = str(refused.value).partition("name one: ")[2].split(", ")
+    assert set(choices) == {"mini:recipe=another", "mini:recipe=r,max_train=None", "mini:recipe=r,max_train=1000"}
+    assert [len(find_runs(choice, results)) for choice in choices] == [1, 1, 1]

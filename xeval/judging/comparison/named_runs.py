@@ -116,12 +116,20 @@ def _matches(value: Any, text: str) -> bool:
 
 
 def _words(name: str, configurations: list[Configuration], traits: dict[str, str]) -> list[str]:
-    """Return `name` for each configuration, followed by what differs between them and by the `traits` asked for."""
+    """Return `name` for each configuration, followed by what distinguishes it and by the `traits` asked for."""
     sides = [configuration.traits for configuration in configurations]
-    known = dict.fromkeys(key for own in sides for key in own)
-    keys = [key for key in known if len({str(own.get(key)) for own in sides}) > 1]
-    chosen = [{key: own.get(key) for key in keys} for own in sides]
+    chosen = [_distinguishing(own, [other for other in sides if other is not own]) for own in sides]
     return [f"{name}:{','.join(f'{key}={value}' for key, value in (own | traits).items())}" for own in chosen]
+
+
+def _distinguishing(own: dict[str, Any], others: list[dict[str, Any]]) -> dict[str, Any]:
+    """Return those traits, the first ones first, that rule out all `others`; one that rules out no more is left out."""
+    chosen = {}
+    for key in dict.fromkeys(key for side in (own, *others) for key in side):
+        alike = [other for other in others if str(other.get(key)) == str(own.get(key))]
+        if len(alike) < len(others):
+            chosen[key], others = own.get(key), alike
+    return chosen
 
 
 def _folder(runs: list[StoredRun]) -> Path:
