@@ -16,7 +16,12 @@ from tests.helpers import tiny, toy
 from tests.helpers.checkpoints import LABELS
 from tests.helpers.sample_record import run_record, score
 from xeval.checks.after.diagnose import diagnose, diagnose_run
-from xeval.checks.after.prediction_signatures import Predicted, drift_to_one_label, placeholder_labels
+from xeval.checks.after.prediction_signatures import (
+    Predicted,
+    drift_to_one_label,
+    missing_or_repeated_rows,
+    placeholder_labels,
+)
 from xeval.checks.after.record_signatures import (
     labels_out_of_line,
     no_better_than_one_label,
@@ -26,7 +31,7 @@ from xeval.checks.after.record_signatures import (
 from xeval.definitions.reference import Reference, ReferenceRow
 from xeval.definitions.registry import get_reference, get_task
 from xeval.judging.health import collapse
-from xeval.results.records import Majority, RunRecord, SelectionPoint
+from xeval.results.records import Limits, Majority, RunRecord, SelectionPoint
 from xeval.results.store import StoredRun, load_record, save_record
 from xeval.runs.callbacks import Callback
 from xeval.runs.grid import run
@@ -428,3 +433,16 @@ def test_rows_selected_on_target_languages_say_so(table):
         ours = {language: score(cell / 100 - 0.015) for language, cell in row.cells.items()}
         found = other_selection(run_record(scores=ours), row)
         assert found is not None and row.selection in found.evidence
+
+
+def test_the_same_missing_rows_are_said_once_for_all_languages():
+    """One process's share of the rows is missing in all 205 languages of SIB-200 alike."""
+    found = missing_or_repeated_rows(
+        run_record(limits=Limits()),
+        {language: Predicted(np.arange(n)) for language, n in (("de", 60), ("en", 60), ("es", 90), ("fr", 120))},
+        dict.fromkeys(("de", "en", "es", "fr"), 120),
+    )
+    assert found.evidence == (
+        "60 predictions for 120 rows (60 rows missing, 0 counted again) in each of 2 languages (de en);"
+        " es 90 predictions for 120 rows (30 rows missing, 0 counted again)"
+    )

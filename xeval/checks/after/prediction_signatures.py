@@ -82,7 +82,7 @@ def missing_or_repeated_rows(
 
     `expected_rows` is how many there should be, by language, if known.
     """
-    strays = []
+    strays: dict[str, list[str]] = {}
     for language, own in predicted.items():
         n_all = expected_rows.get(language) or max(record.scores[language].n_rows, int(own.rows.max()) + 1)
         n_expected = min(n_all, record.limits.max_eval or n_all)
@@ -94,14 +94,19 @@ def missing_or_repeated_rows(
         n_missing = n_expected - int(((different >= 0) & (different < possible)).sum())
         n_repeated = len(own.rows) - len(different)
         if n_missing or n_repeated or len(own.rows) != n_expected:
-            strays.append(
-                f"{language} {counted(len(own.rows), 'predictions')} for {counted(n_expected, 'rows')}"
+            fact = (
+                f"{counted(len(own.rows), 'predictions')} for {counted(n_expected, 'rows')}"
                 f" ({counted(n_missing, 'rows')} missing, {n_repeated:,} counted again)"
             )
+            strays.setdefault(fact, []).append(language)
     if not strays:
         return None
     fix = "Evaluate these languages again in one process; a score over other rows is not a score on this test set."
-    return error("missing or repeated rows", "; ".join(strays), fix)
+    facts = [
+        f"{where[0]} {fact}" if len(where) == 1 else f"{fact} in each of {len(where)} languages ({' '.join(where)})"
+        for fact, where in strays.items()
+    ]
+    return error("missing or repeated rows", "; ".join(facts), fix)
 
 
 def placeholder_labels(predicted: Mapping[str, Predicted]) -> Finding | None:
