@@ -340,6 +340,18 @@ def test_lines_of_languages_end_with_the_same_numbers():
     assert (gap[0], gap[-1], rows[-1], seeds[-1]) == ("gap", "16.8", "1,000", "1")
 
 
+def overfull(folder: Path, tables: list[str], options: str) -> list[str]:
+    """What pdflatex says of tables in an article that are wider or longer than its page."""
+    packages, body = r"\usepackage{amssymb,booktabs,graphicx}", "\n".join(tables)
+    document = rf"\documentclass[{options}]{{article}}{packages}\begin{{document}}{body}\end{{document}}"
+    (folder / "all.tex").write_text(document, encoding="utf-8")
+    words = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "-no-shell-escape", "-draftmode", "all.tex"]
+    process = subprocess.run(words, cwd=folder, capture_output=True, timeout=200)
+    said = process.stdout.decode(errors="replace")
+    assert process.returncode == 0, said[-2000:]
+    return re.findall(r"Overfull \\hbox.*alignment|Float too large", said)
+
+
 @pytest.mark.skipif(shutil.which("pdflatex") is None, reason="there is no pdflatex here")
 @pytest.mark.parametrize("options", ["10pt", "12pt", "11pt,twocolumn"])
 def test_latex_of_many_languages_fits_its_pages(tmp_path, options):
@@ -348,15 +360,7 @@ def test_latex_of_many_languages_fits_its_pages(tmp_path, options):
         latex.render(matrix.build([a_run(model, **flores(n)) for model in models[:n_models]], "xnli", None))
         for n, n_models in ((33, 6), (52, 2), (205, 2))
     ]
-    packages = r"\usepackage{amssymb,booktabs,graphicx}"
-    body = "\n".join(tables)
-    document = rf"\documentclass[{options}]{{article}}{packages}\begin{{document}}{body}\end{{document}}"
-    (tmp_path / "all.tex").write_text(document, encoding="utf-8")
-    words = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "-no-shell-escape", "-draftmode", "all.tex"]
-    process = subprocess.run(words, cwd=tmp_path, capture_output=True, timeout=200)
-    said = process.stdout.decode(errors="replace")
-    assert process.returncode == 0, said[-2000:]
-    assert not re.findall(r"Overfull \\hbox.*alignment|Float too large", said)
+    assert not overfull(tmp_path, tables, options)
 
 
 def test_latex_is_not_shrunk_to_nothing_by_languages():
@@ -365,3 +369,19 @@ def test_latex_is_not_shrunk_to_nothing_by_languages():
     assert re.findall(r"\\begin{tabular}\[t\]{(.*)}", written) == ["lrr"] * 6
     lines = [line for line in written.splitlines() if line.endswith(r"\\")]
     assert sum(line.startswith(r"{q") for line in lines) == 204 and r"{en English} & 50.0 & 50.0 \\" in lines
+
+
+@pytest.mark.skipif(shutil.which("pdflatex") is None, reason="there is no pdflatex here")
+@pytest.mark.parametrize("n_models", [1, 3])
+def test_latex_notes_on_many_verdicts_leave_no_page(tmp_path, n_models):
+    """Every cell and mean has a sentence, since none is reproduced."""
+    table = get_reference("conneau-2020")
+    published = list({row.model: row for row in table.rows if row.model}.values())[:n_models]
+    runs = [
+        a_run(row.model, seed, **{language: value / 100 - 0.08 for language, value in row.cells.items()})
+        for row in published
+        for seed in (1, 2, 3)
+    ]
+    written = latex.render(matrix.build(runs, "xnli", table))
+    assert written.count("not reproduced; our") >= 16 * n_models and "Notes on Table" in written
+    assert not overfull(tmp_path, [written], "10pt")

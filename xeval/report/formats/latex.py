@@ -50,6 +50,7 @@ _GLYPHS = frozenset("ÀÁÂÃÄÅÆÇÈÉÊËÌÍÎÏÑÒÓÔÕÖØÙÚÛÜÝß�
 Item = TypeVar("Item")
 _MOST_LINES = 36  # of 9.5 points: with heads and a caption they fit the smallest page that article has
 _MOST_CHARACTERS = 125  # of 8 points on a line of 5 inches, if they are shrunk to four fifths
+_MOST_IN_NOTES = 3000  # characters below a table: two thirds of article's page
 _HEAD = 24  # characters in a line of a head that is turned upright
 
 
@@ -63,10 +64,12 @@ def render(matrix: Matrix) -> str:
 
 
 def _one(matrix: Matrix, caption: str, notes: Sequence[str]) -> list[str]:
-    """Return a float with a line for each row, and the notes in it."""
+    """Return a float with a line for each row, and the notes in it, or as text after it if they could fill its page."""
     names = [_name(row.name, bold=not row.published) for row in matrix.rows]
     header, *body = table.lines(matrix, names, escape)
     tabular = _tabular(header, [_line([name, *map(escape, cells)]) for name, *cells in body])
+    if sum(map(len, notes)) > _MOST_IN_NOTES:
+        return [*_float([caption, *_fitted(tabular)]), *_as_text(notes)]
     inside = [r"\par\smallskip\begin{minipage}{\linewidth}\footnotesize\raggedright", *notes, r"\end{minipage}"]
     return _float([caption, *_fitted(tabular), *inside])
 
@@ -86,8 +89,13 @@ def _several(matrix: Matrix, caption: str, notes: Sequence[str]) -> list[str]:
     for first, *others in _even(parts, max(1, _MOST_CHARACTERS // width)):
         beside = [*first, *(line for part in others for line in (r"\qquad", *part))]
         written += _float([title, r"\fontsize{8}{9.5}\selectfont\setlength{\tabcolsep}{4pt}", *_fitted(beside)])
-        title = r"Table~\thetable{} (continued)\par\smallskip"
-    return [*written, r"{\par\footnotesize\raggedright Notes on Table~\thetable:\par", *notes, "}"]
+        title = r"Table \thetable{} (continued)\par\smallskip"
+    return [*written, *_as_text(notes)]
+
+
+def _as_text(notes: Sequence[str]) -> list[str]:
+    """Return notes that may go on to another page, which those in a float cannot."""
+    return [r"{\par\footnotesize\raggedright Notes on Table \thetable:\par", *notes, "}"]
 
 
 def _even(items: Sequence[Item], most: int) -> list[Sequence[Item]]:
