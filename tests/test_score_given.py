@@ -17,11 +17,12 @@ from tests.helpers.checkpoints import LABELS
 from xeval.checks.after.diagnose import diagnose_run
 from xeval.data.tables import table_of
 from xeval.definitions.reference import Reference
+from xeval.definitions.registry import find_task
 from xeval.judging.verdict import judge
 from xeval.kinds.given import Given
 from xeval.kinds.rows import Rows
 from xeval.report.matrix import build
-from xeval.results.store import load_run, load_runs
+from xeval.results.store import load_record, load_run, load_runs
 from xeval.runs.score_given import score_given
 from xeval.support.errors import DataError, DefinitionError, StoreError, XevalError
 
@@ -657,3 +658,15 @@ def test_some_languages_of_a_file_may_be_chosen(world):
     path = write(world / "all.tsv", table("language\tprediction", languages, [*GOLD, *SAID, *GOLD]))
     scores = scored(world, path, languages=["es"]).record.scores
     assert {language: score.value for language, score in scores.items()} == {"es": 11 / 12}
+
+
+def test_one_run_is_scored_by_one_metric(tmp_path):
+    text = find_task("udpos")[0].read_text(encoding="utf-8").replace('metric = "udpos_f1"', 'metric = "token_accuracy"')
+    path = write(tmp_path / "tasks" / "udpos.toml", text)
+    options = {"model": "m", "results": tmp_path / "results"}
+    for language in ("de", "fr"):
+        write(tmp_path / f"{language}.tsv", "der\tDET\nHund\tNOUN\n")
+    before = score_given("udpos", tmp_path / "de.tsv", labels=tmp_path / "de.tsv", **options)
+    with pytest.raises(StoreError, match="is scored by UDPOS F1, and task udpos now by token accuracy"):
+        score_given(str(path), tmp_path / "fr.tsv", labels=tmp_path / "fr.tsv", **options)
+    assert load_record(before.folder) == before.record

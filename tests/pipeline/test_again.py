@@ -8,14 +8,16 @@ from test_breakdowns import with_no_numbers
 from test_nothing_twice import with_scores_of_other_weights
 from world import Notes, World, forbid, record_of
 
+import xeval
 import xeval.runs.grid
 from tests.helpers import tiny
+from xeval.definitions.registry import find_task
 from xeval.engine import environment
 from xeval.judging.health import collapse
 from xeval.results.store import load_runs
 from xeval.runs.grid import reproduce
 from xeval.support.cache import clear
-from xeval.support.errors import DataError, XevalError
+from xeval.support.errors import DataError, StoreError, XevalError
 
 # ── the same run under other names ──
 
@@ -199,3 +201,15 @@ def test_own_task_named_xnli_uses_its_own_labels(empty):
     assert (record.task, record.labels, record.chance) == ("xnli", ["yes", "no"], 0.5)
     score = record.scores["en"].model_copy(update={"value": 0.5, "majority": None})
     assert "where chance is 50.0 %" in collapse(record.model_copy(update={"scores": {"en": score}}))
+
+
+def test_scores_of_two_metrics_are_never_in_one_record(tmp_path):
+    path = tmp_path / "pos-mini.toml"
+    text = find_task("pos-mini")[0].read_text(encoding="utf-8")
+    path.write_text(text.replace('metric = "token_accuracy"', 'metric = "udpos_f1"'), encoding="utf-8")
+    options = {"max_train": 32, "max_eval": 12, "results": tmp_path / "results", "device": "cpu"}
+    [before] = xeval.run("pos-mini", ["mini-distilmbert"], languages=["en"], overrides={"max_steps": 1}, **options)
+    said = "is scored by token accuracy, and task pos-mini now by UDPOS F1; use another --results folder"
+    with pytest.raises(StoreError, match=said):
+        xeval.run(str(path), ["mini-distilmbert"], languages=["en", "es"], overrides={"max_steps": 1}, **options)
+    assert [run.record for run in load_runs(tmp_path / "results")] == [before]

@@ -45,7 +45,7 @@ from xeval.results.run_on_disk import RunOnDisk
 from xeval.results.store import StoredRun, load_record, own_weights
 from xeval.runs.callbacks import Callback, RunBegun, Told
 from xeval.runs.candidates import EveryCheckpoint, LanguageRows, SnapshotsBehindEvaluated
-from xeval.runs.provenance import new_record
+from xeval.runs.provenance import check_metric, new_record
 from xeval.runs.spec import RunSpec
 from xeval.support.cache import checkpoints_folder, forget_unused, kept_weights, weights_folder, weights_in
 from xeval.support.errors import DataError, PredictionError, StoreError, TrainingError
@@ -152,6 +152,7 @@ class OneRun:
             record, languages = self.disk.resume(languages)
             if record is not None:
                 record = self._with_published_name(self._as_declared(self._with_labels(record)))
+                check_metric(record, self.spec.task, self.disk.folder)
                 self._check_same_rows(record)
                 record = self._with_sweep(record)
             missing = self.disk.unfinished(record, languages)

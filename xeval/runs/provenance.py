@@ -1,5 +1,6 @@
 """A run's first record: what the run is made of, before anything is scored."""
 
+from pathlib import Path
 from typing import Any
 
 from transformers import PreTrainedModel
@@ -8,6 +9,8 @@ from xeval.definitions.task import Task
 from xeval.engine.loading import count_encoder_parameters, encoder_shape
 from xeval.results.records import ModelRecord, RunRecord
 from xeval.runs.spec import RunSpec
+from xeval.support.errors import StoreError
+from xeval.support.text import metric_in_words
 
 
 def new_record(spec: RunSpec, model: PreTrainedModel | None) -> RunRecord:
@@ -55,3 +58,15 @@ def said_of_task(task: Task) -> dict[str, Any]:
         "training_language": task.training_language,
         "trained_instead": task.trained_instead,
     }
+
+
+def check_metric(record: RunRecord, task: Task, folder: Path) -> None:
+    """Raise StoreError if the run in `folder` is by another metric than `task`.
+
+    All scores of a record are in one metric, and its checkpoint may have been chosen by it.
+    """
+    if record.metric != task.metric and (record.scores or record.training):
+        raise StoreError(
+            f"{folder} is scored by {metric_in_words(record.metric)}, and task {task.name} now by"
+            f" {metric_in_words(task.metric)}; use another --results folder"
+        )

@@ -30,7 +30,7 @@ from xeval.results.records import (
 )
 from xeval.results.store import StoredRun, load_record, run_folder, save_record
 from xeval.runs.objects import folder_of_data
-from xeval.runs.provenance import said_of_task
+from xeval.runs.provenance import check_metric, said_of_task
 from xeval.support.arguments import checked_arguments
 from xeval.support.errors import DefinitionError, StoreError, UnknownNameError
 from xeval.support.locks import locked
@@ -171,7 +171,8 @@ def _record(task: Task, name: ModelName, seed: int, source: DataSource | None, r
 def _add(
     task: Task, folder: Path, record: RunRecord, judged: Mapping[str, Judged], rows: Mapping[str, Rows]
 ) -> StoredRun:
-    """Add languages to the run in `folder`. Raises StoreError if one that is there had other rows or predictions."""
+    """Add languages to the run in `folder`. Raises StoreError if it had another metric, other rows or predictions."""
+    check_metric(record, task, folder)
     scores, hashes = dict(record.scores), dict(record.data.sha256["test"])
     invocation = environment.INVOCATION
     for language, own in judged.items():
