@@ -12,7 +12,7 @@ from xeval.data.hub import cached_folder
 from xeval.data.model_files import glimpse
 from xeval.definitions.model_name import ModelName
 from xeval.definitions.reference import ReferenceRow
-from xeval.definitions.registry import get_reference, get_task
+from xeval.definitions.registry import find_task, get_reference, get_task
 from xeval.definitions.toml import Printed
 from xeval.judging.equivalence import Published, Spread, assumed_spread, compare, spread_of_mean
 from xeval.judging.power import MOST_SEEDS, chance_of, power_of, seeds_to_reproduce, share_reproduced
@@ -261,3 +261,24 @@ def test_a_dry_run_is_not_asked_for_records(words, tmp_path, command, given):
     assert (code, out) == (2, "")
     assert err.startswith("xeval: Invalid value: --format json prints the records of runs, and --dry-run makes none")
     assert json.loads((tmp_path / "plan.json").read_text())  # as the message says
+
+
+OTHER_NUMBERS = {"fairseq-mlqa-em": "MLQA exact match, ours MLQA F1", "xpos-2022": "on other rows than the task's test"}
+
+
+@pytest.mark.parametrize(("table", "why"), OTHER_NUMBERS.items())
+def test_no_verdict_is_promised_on_other_numbers(command, tmp_path, table, why):
+    out = " ".join(command("reproduce", table, "--dry-run", "--results", tmp_path / "results")[1].split())
+    reason = out.partition("Verdicts: none, since the published numbers are ")[2]
+    assert reason.startswith(why) and "can be shown wrong" not in out
+    assert len(seeds_to_reproduce(get_reference(table), get_task(get_reference(table).task)).seeds) == 0
+
+
+def test_published_exact_match_is_judged_by_its_metric(tmp_path, command):
+    """The metric that the reason names gives verdicts."""
+    path = tmp_path / "mlqa.toml"
+    text = find_task("mlqa")[0].read_text(encoding="utf-8").replace('"mlqa_f1"', '"mlqa_exact_match"')
+    path.write_text(text.replace('"mlqa-readme"', '"fairseq-mlqa-em"'), encoding="utf-8")
+    words = ("--model", "xlmr-large", "--seed", "1-3", "--results", tmp_path / "results", "--dry-run")
+    out = " ".join(command("run", path, *words)[1].split())
+    assert "Verdicts: with 3 seeds a published mean can be shown wrong" in out

@@ -302,7 +302,8 @@ def test_numbers_in_another_metric_get_no_verdict(runs):
     assert judge(runs, table) == []
     text = markdown.render(build(runs, "cats", table))
     assert "Model, published, exact match" in text
-    assert "No verdicts: the published numbers are exact match, ours accuracy." in text
+    how = 'run a copy of the task\'s file with metric = "exact_match", into another results folder'
+    assert f"No verdicts: the published numbers are exact match, ours accuracy; to compare, {how}." in text
 
 
 def test_only_zero_shot_rows_need_a_recipe():

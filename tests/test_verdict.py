@@ -9,7 +9,7 @@ from scipy import stats
 from tests.helpers.sample_record import run_record, score, stored
 from tests.helpers.verdict_simulation import describe, rates, share_reproduced
 from xeval.definitions.reference import Reference
-from xeval.definitions.registry import get_reference, get_task
+from xeval.definitions.registry import all_references, get_reference, get_task
 from xeval.definitions.toml import Printed
 from xeval.judging.equivalence import (
     UNSETTLED,
@@ -23,11 +23,12 @@ from xeval.judging.equivalence import (
     spread_of_mean,
 )
 from xeval.judging.health import collapse
-from xeval.judging.verdict import Tolerance, assumed_of, judge, row_of, why_none
+from xeval.judging.verdict import Tolerance, assumed_of, judge, row_of, why_none, why_other_numbers
 from xeval.kinds.kind import WIDE
 from xeval.kinds.pairs import PairClassification
 from xeval.kinds.registry import all_kinds, get_kind
 from xeval.kinds.tags import Tagging
+from xeval.report.matrix import build
 from xeval.results.records import Failure, Limits, Majority, ModelRecord, RunRecord
 
 FIVE = [69.0, 69.4, 69.8, 69.2, 69.6]  # mean 69.4, variance 0.40 / 4
@@ -506,3 +507,33 @@ def test_without_a_table_the_reason_is_that_none_was_named():
     """There may be tables of the task, as of UDPOS, whose published numbers are of another metric than its own."""
     reason = "no published table to compare it with was named; --reference names one"
     assert why_none(run_record(task="udpos", metric="udpos_f1"), None) == reason
+
+
+@pytest.mark.parametrize(
+    ("split", "task", "is_judged"),
+    [
+        ("test", None, True),
+        ("Test (the source calls it dev)", None, True),
+        ("dev", None, False),
+        ("validation", get_task("xnli"), False),
+        ("test sets of another release", get_task("udpos"), False),
+        ("dev", get_task("tydiqa-goldp"), True),  # whose test rows are called so
+    ],
+)
+def test_numbers_on_other_rows_than_the_test_split_are_not_judged(split, task, is_judged):
+    name = task.name if task else "cats"
+    table = a_table().model_copy(update={"split": split, "task": name})
+    [run, *_] = runs = stored([a_seed(number, task=name, en=80.0, es=70.0) for number in (1, 2, 3)])
+    assert bool(judge(runs, table, task=task)) is is_judged
+    reason = f"the published numbers are on other rows than the task's test split ({split})"
+    assert why_none(run.record, table, task) == ("" if is_judged else reason)
+    assert [reason in line for line in build(runs, name, table, known=task).footer].count(True) == (not is_judged)
+
+
+def test_bundled_tables_are_judged_unless_they_are_on_other_data():
+    apart = {
+        table.name
+        for table in all_references().values()
+        if why_other_numbers(table, table.task, table.metric, get_task(table.task))
+    }
+    assert apart == {"xpos-2022"}

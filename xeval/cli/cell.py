@@ -54,6 +54,7 @@ def _origin(entry: Entry) -> tuple[str, str]:
         *_recipe(row),
         f"selection {row.selection}",
         f"seeds {row.n_seeds or 'not published'}",
+        *([] if entry.table.split == "test" else [f"on {entry.table.split}"]),
     ]
     return (
         f"{row.name}, {metric_in_words(entry.table.metric)} ({', '.join([row.protocol, *adaptation, row.how])})",

@@ -14,6 +14,7 @@ from xeval.definitions.recipe import Recipe
 from xeval.definitions.reference import ReferenceRow
 from xeval.definitions.registry import get_reference
 from xeval.definitions.task import Task
+from xeval.judging.verdict import why_other_numbers
 from xeval.results.adaptations import settings_of
 from xeval.support.cache import cache_home, free_bytes
 from xeval.support.text import counted, duration, numbered, one_line, size
@@ -150,7 +151,7 @@ def _verdicts(outlook: "Outlook") -> str:
 
     compared = list(_compared(outlook))
     if not compared:
-        return ""
+        return _of_other_numbers(outlook)
     chances = [(each.n_seeds, chance_of(each.row, each.task, [each.n_seeds])) for each in compared if each.is_whole]
     if not chances:
         return _without_mean(max(compared, key=lambda each: each.n_languages))
@@ -181,6 +182,15 @@ def _right(low: float, high: float) -> str:
 
 def _of_100(share: float) -> str:
     return "none" if share == 0 else "less than 1" if share < 0.01 else f"{100 * share:.0f}"
+
+
+def _of_other_numbers(outlook: "Outlook") -> str:
+    """Say why the table to reproduce is not compared with runs of its task; "" if it is, or there is no such table."""
+    if outlook.table is None or not outlook.runs:
+        return ""
+    table, task = get_reference(outlook.table), outlook.runs[0].task
+    other = why_other_numbers(table, task.name, task.metric, task)
+    return f"none, since {other}" if other else ""
 
 
 def _without_mean(compared: "Compared") -> str:
@@ -225,8 +235,10 @@ def compared_with(
     if name is None or task.trained_instead is not None:
         return []
     published = model.published_as or (model.id if model.origin != "local" else None)
-    settings = settings_of(recipe.model_dump())
-    rows = [row for row in get_reference(name).rows if row.model == published and row.protocol == "zero-shot"]
+    settings, reference = settings_of(recipe.model_dump()), get_reference(name)
+    if why_other_numbers(reference, task.name, task.metric, task):
+        return []
+    rows = [row for row in reference.rows if row.model == published and row.protocol == "zero-shot"]
     rows = [row for row in rows if settings_of(row.model_dump()) == settings]
     evaluated = {*languages, task.training_language}
     return [Compared(row, task, n_seeds, len(evaluated & row.cells.keys())) for row in rows]

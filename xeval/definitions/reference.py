@@ -164,12 +164,19 @@ class Reference(Frozen):
     metric: Name = "accuracy"
     """The metric of the numbers; runs scored by another metric are not compared with them."""
     split: Text
+    """The rows behind the numbers: "test", or the data's own name for the task's test split, and any remark in
+    parentheses. Verdicts never compare with numbers on other rows."""
     source_url: Text
     note: str = ""
     languages: Annotated[tuple[LanguageCode, ...], Field(min_length=1)]
     """Its languages, in the table's own order."""
     rows: Annotated[tuple[ReferenceRow, ...], Field(min_length=1)]
     claims: tuple[Claim, ...] = ()
+
+    @property
+    def split_name(self) -> str:
+        """The split without the remark, in lower case."""
+        return self.split.partition("(")[0].strip().casefold()
 
     @model_validator(mode="after")
     def _lint(self) -> "Reference":

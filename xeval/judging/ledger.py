@@ -76,11 +76,11 @@ def _best_throughout(tables: Iterable[Reference]) -> Iterator[str]:
 
 def _what(table: Reference, row: ReferenceRow) -> tuple[object, ...]:
     """Return what two rows must have in common to be comparable."""
-    return table.task, table.metric, row.model, row.protocol, row.adaptation, row.layers_frozen
+    return table.task, table.split_name, table.metric, row.model, row.protocol, row.adaptation, row.layers_frozen
 
 
 def _between_sources(tables: Sequence[Reference]) -> Iterator[str]:
-    """Yield rows of two tables that should agree but do not: same model, task, metric, protocol and adaptation."""
+    """Yield rows of two tables that should agree but do not: same model, task, split, metric, protocol, adaptation."""
     rows = [(table, row) for table in tables for row in table.rows]
     for (table, row), (other_table, other) in combinations(rows, 2):
         is_same = _what(table, row) == _what(other_table, other)

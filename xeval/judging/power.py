@@ -12,7 +12,7 @@ import numpy as np
 from xeval.definitions.reference import Reference, ReferenceRow
 from xeval.definitions.task import Task
 from xeval.judging.equivalence import MEASURED_FROM, Published, Spread, half_width, read, seed_spread, spread_of_mean
-from xeval.judging.verdict import Tolerance, expected_spread, published_cell, published_mean
+from xeval.judging.verdict import Tolerance, expected_spread, published_cell, published_mean, why_other_numbers
 
 DRAWS = 1_000
 EVEN = 0.5  # a chance that is worth its seeds
@@ -80,10 +80,11 @@ def seeds_to_reproduce(table: Reference, task: Task) -> ChosenSeeds:
     """Return enough seeds to give each row of `table` an even chance of being called reproduced.
 
     Rows that do not reach an even chance with MOST_SEEDS are ignored. There are never fewer than MEASURED_FROM seeds:
-    with fewer, verdicts rest on an assumed spread. Empty if the table has no zero-shot row or its kind trains nothing.
+    with fewer, verdicts rest on an assumed spread. Empty if the table has no zero-shot row, if its kind trains nothing,
+    or if its numbers are not what the task gives.
     """
     rows = [row for row in table.rows if row.protocol == "zero-shot"]
-    if not rows or not task.of_kind.trains:
+    if not rows or not task.of_kind.trains or why_other_numbers(table, task.name, task.metric, task):
         return ChosenSeeds(())
     needed = {row.name: chance_of(row, task).even_from for row in rows}
     reached = [n for n in needed.values() if n is not None]

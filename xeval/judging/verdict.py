@@ -78,11 +78,12 @@ def judge(
     and fewer rows.
 
     Failed runs, collapsed runs and runs on part of the rows are left out of every number, and the sentences say
-    so. There are no verdicts on rows that are not zero-shot, nor for runs scored by another metric than the table's.
+    so. There are no verdicts on rows that are not zero-shot, on tables of other rows than the task's test rows, nor for
+    runs scored by another metric than the table's.
     A row whose encoder was adapted in another way than ours is skipped if the table has one that was adapted as ours
     was. Otherwise it gets "no verdict" with the reason. Raises StoreError if a configuration has a seed twice.
     """
-    same = [run for run in runs if (run.record.task, run.record.metric) == (reference.task, reference.metric)]
+    same = [run for run in runs if not why_other_numbers(reference, run.record.task, run.record.metric, task)]
     groups = by_configuration(same)
     return [
         _Row(
@@ -162,14 +163,30 @@ def why_partial(record: RunRecord, task: Task | None) -> str | None:
     return " and ".join(parts[:2]) or None
 
 
-def why_none(record: RunRecord, reference: Reference | None) -> str:
+def why_other_numbers(reference: Reference, name: str, metric: str, task: Task | None) -> str:
+    """Return why the numbers of `reference` are not what runs of the task `name` by `metric` give, or "" if they are.
+
+    `task` is the task registered under that name, if there is one.
+    """
+    if reference.task != name:
+        return f"the published table is for task {reference.task}, but these runs are for {name}"
+    if reference.split_name not in ("test", task.splits.test.casefold() if task else "test"):
+        return f"the published numbers are on other rows than the task's test split ({reference.split})"
+    if reference.metric != metric:
+        theirs, ours = metric_in_words(reference.metric), metric_in_words(metric)
+        return (
+            f"the published numbers are {theirs}, ours {ours}; to compare, run a copy of the task's file with metric ="
+            f' "{reference.metric}", into another results folder'
+        )
+    return ""
+
+
+def why_none(record: RunRecord, reference: Reference | None, task: Task | None = None) -> str:
     """Return why `judge` gives no verdict on the configuration of `record`, in words, or "" if it gives one."""
     if reference is None:
         return "no published table to compare it with was named; --reference names one"
-    if reference.task != record.task:
-        return f"the published table is for task {reference.task}"
-    if reference.metric != record.metric:
-        return f"the published numbers are {metric_in_words(reference.metric)}"
+    if other := why_other_numbers(reference, record.task, record.metric, task):
+        return other
     if record.model.published_id is None and record.computed_elsewhere:
         return (
             f"nothing says that {record.model.id} is a published model; if it is one, score its predictions with its"

@@ -12,11 +12,19 @@ from xeval.definitions.reference import Reference, ReferenceRow
 from xeval.definitions.task import Task
 from xeval.judging.claims import ClaimVerdict, check
 from xeval.judging.health import collapse
-from xeval.judging.verdict import RowVerdict, Tolerance, judge, row_of, why_none, why_partial
+from xeval.judging.verdict import (
+    RowVerdict,
+    Tolerance,
+    judge,
+    row_of,
+    why_none,
+    why_other_numbers,
+    why_partial,
+)
 from xeval.report import footnotes
 from xeval.results.adaptations import in_words, settings_of
 from xeval.results.configurations import Configuration, by_configuration, names_of_runs
-from xeval.results.records import ELSEWHERE, NO_TRAINING
+from xeval.results.records import ELSEWHERE, NO_TRAINING, RunRecord
 from xeval.results.store import StoredRun
 from xeval.support.errors import StoreError
 from xeval.support.findings import Finding
@@ -60,6 +68,7 @@ class Matrix:
     findings: list[Finding] = field(default_factory=list)  # of the diagnosis of these runs
     n_causes: int = 0  # causes that the diagnosis has checked; 0 if it was not run
     made: str = ""  # when and by which command the report was made
+    without_verdict: list[str] = field(default_factory=list)  # why rows of ours have none; in the footer too
 
     @property
     def metric_in_words(self) -> str:
@@ -212,17 +221,14 @@ def build(
             rows.append(replace(ours_below, verdict=last, more_verdicts=tuple(on_it[:-1]), beside=published))
     rows += [_our_row(key, group, groups, columns) for key, group in unplaced.items()]
     rows = [
-        replace(row, why_no_verdict=_why_none(row, reference), why_partial=_why_partial(row, known)) for row in rows
+        replace(row, why_no_verdict=_why_none(row, reference, known), why_partial=_why_partial(row, known))
+        for row in rows
     ]
     n_reference = len(first) if reference else 0
     shown = [run for group in groups.values() for run in group]
     footer = footnotes.of(everything, reference) + [line for _, line in _collapsed(runs, shown)]
-    if reference and reference.task == task and reference.metric != example.metric:
-        published_metric, own_metric = metric_in_words(reference.metric), metric_in_words(example.metric)
-        footer.append(f"No verdicts: the published numbers are {published_metric}, ours {own_metric}.")
-    if reference and reference.task != task:
-        footer.append(f"No verdicts: the published table is for task {reference.task}, but these runs are for {task}.")
-    footer += without_verdict(rows, reference, task, example.metric)
+    without_verdict = _without_verdict(rows, reference, example, known) if reference else []
+    footer += without_verdict
     built = Matrix(
         task,
         example.task_title,
@@ -235,6 +241,7 @@ def build(
         example.metric,
         reference,
         runs,
+        without_verdict=without_verdict,
     )
     return built if built.split == "test" else replace(built, title=f"{built.title} ({built.split})")
 
@@ -245,18 +252,18 @@ def _home(scored: Sequence[StoredRun], known: Task | None) -> str:
     return usual[0] if usual else known.training_language if known else scored[0].record.training_language
 
 
-def _why_none(row: Row, reference: Reference | None) -> str:
-    return "" if row.published or row.verdict else why_none(row.runs[0].record, reference)
+def _why_none(row: Row, reference: Reference | None, known: Task | None) -> str:
+    return "" if row.published or row.verdict else why_none(row.runs[0].record, reference, known)
 
 
 def _why_partial(row: Row, known: Task | None) -> str | None:
     return next((why for run in row.runs if (why := why_partial(run.record, known))), None)
 
 
-def without_verdict(rows: Sequence[Row], reference: Reference | None, task: str, metric: str) -> list[str]:
-    """Return a sentence on each row of ours without a verdict, if the table is of its task and metric."""
-    if reference is None or (reference.task, reference.metric) != (task, metric):
-        return []  # a footnote says so once for all rows
+def _without_verdict(rows: Sequence[Row], reference: Reference, example: RunRecord, known: Task | None) -> list[str]:
+    """Return why there are no verdicts at all, or a sentence on each row of ours that has none."""
+    if other := why_other_numbers(reference, example.task, example.metric, known):
+        return [f"No verdicts: {other}."]
     return [f"No verdict on {row.name}: {row.why_no_verdict}." for row in rows if row.why_no_verdict]
 
 

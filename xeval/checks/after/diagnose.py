@@ -15,7 +15,7 @@ from xeval.checks.after.prediction_signatures import Predicted
 from xeval.definitions.reference import Reference, ReferenceRow
 from xeval.definitions.task import Task
 from xeval.judging.forensics import other_scores
-from xeval.judging.verdict import row_of
+from xeval.judging.verdict import row_of, why_other_numbers
 from xeval.kinds.registry import unit_of
 from xeval.results.records import RunRecord
 from xeval.results.store import StoredRun
@@ -56,7 +56,7 @@ def diagnose_run(
     the counts in the records are then trusted, and a file is decoded only if more is needed.
     """
     record = run.record
-    published = row_of(record, reference) if reference is not None and _is_of(record, reference) else None
+    published = row_of(record, reference) if reference is not None and _is_of(record, reference, task) else None
     is_missed = task is not None and published is not None and misses(record, published)
     decodes = not believes_counts or record.computed_elsewhere or is_missed
     predicted, problems, others = _read_predictions(run, decodes, is_missed)
@@ -160,8 +160,8 @@ def _learning(record: RunRecord) -> list[Finding | None]:
     ]
 
 
-def _is_of(record: RunRecord, reference: Reference) -> bool:
-    return (reference.task, reference.metric) == (record.task, record.metric)
+def _is_of(record: RunRecord, reference: Reference, task: Task | None) -> bool:
+    return not why_other_numbers(reference, record.task, record.metric, task)
 
 
 def _expected_rows(record: RunRecord, task: Task | None) -> dict[str, int | None]:

@@ -8,7 +8,7 @@ from xeval.definitions.languages import describe
 from xeval.definitions.model_name import short_name
 from xeval.judging.verdict import NO_VERDICT
 from xeval.report import in_short, verdicts, worst
-from xeval.report.matrix import Matrix, without_verdict
+from xeval.report.matrix import Matrix
 from xeval.report.page.plain import fragment
 from xeval.results.configurations import Configuration
 from xeval.support.text import one_line
@@ -87,10 +87,9 @@ def _below(matrix: Matrix) -> list[str]:
     )
     board = in_short.of(matrix)
     farthest = [f"{entry.own_name}. " * (len(board) > 1) + line for entry in board if (line := worst.of(entry.row))]
-    closing = without_verdict(matrix.rows, matrix.reference, matrix.task, matrix.metric)
     settled = [claim for claim in matrix.claims if claim.outcome != NO_VERDICT]
     claims = [f"{verdicts.MARKS[claim.outcome]} {claim.sentence}" for claim in settled]
-    return [*legend, *farthest, *closing, *claims]
+    return [*legend, *farthest, *matrix.without_verdict, *claims]
 
 
 def _heads(matrix: Matrix) -> tuple[list[Text], str]:
