@@ -341,3 +341,13 @@ def test_long_names_leave_room_for_the_numbers(tmp_path, command, monkeypatch, w
     assert (lines[1:3] == named) == is_above
     firsts = [line.split()[0] for line in lines[header + 1 : header + 3]]
     assert firsts == (["1", "2"] if is_above else names)
+
+
+def test_rows_of_a_single_group_rank_nobody(tmp_path, command):
+    for name, n_right in (("org/a", 3), ("org/b", 2)):
+        right = np.arange(4) < n_right
+        write_run(tmp_path, {"en": answers_with(LABELS[:4], right)}, LABELS[:4], np.zeros(4, np.int64), model=name)
+    code, out, err = command("rank", "--results", tmp_path, "--format", "json")
+    assert (code, err) == (0, "")
+    [pair] = json.loads(out)["pairs"]
+    assert (pair["difference"], pair["p"]) == (0.25, 1.0)

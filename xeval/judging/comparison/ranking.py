@@ -287,10 +287,10 @@ class _Differences:
         """Return (P,) two-sided p, by Student's distribution with Satterthwaite's (1946) degrees of freedom."""
         from scipy.special import stdtr  # takes half a second, which `xeval --help` must not wait for
 
-        if self.n_groups < 2:
-            return np.ones_like(self.size)
         seeds = self.n_seeds if n_seeds is None else n_seeds
         variance = self.variance(n_seeds, more_rows)
+        if self.n_groups < 2:
+            return np.ones_like(variance)  # a single group says nothing about others
         doubt = (self.of_rows / more_rows) ** 2 / (self.n_groups * more_rows - 1)
         doubt = doubt + ((self.sd**2 / seeds) ** 2 / (self.df + seeds - self.n_seeds)).sum(axis=0)
         with np.errstate(divide="ignore", invalid="ignore"):
