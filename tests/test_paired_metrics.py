@@ -1,16 +1,27 @@
 """Two models compared by a metric that is not a share of rows: intervals and p values against slow versions."""
 
 import itertools
+import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from tests.helpers.paired_answers import paired_difference
-from xeval.judging.comparison.compare import compare
+from xeval.definitions.suite import SuiteTask
+from xeval.judging.comparison.compare import compare, difference_of
 from xeval.judging.comparison.paired_metrics import PairedTallies, exchange_p, paired_metric_difference
-from xeval.judging.comparison.paired_runs import PairedLanguage, PairedRuns
+from xeval.judging.comparison.paired_runs import PairedLanguage, PairedRuns, pair
 from xeval.judging.comparison.paired_tests import group_p
+from xeval.judging.comparison.ranked_runs import load_contest
+from xeval.judging.comparison.resampling import SEED, shared_places
+from xeval.judging.comparison.retention import retention
+from xeval.judging.score import wilson_interval
+from xeval.judging.suite import score_of
+from xeval.kinds.answers import Answers
 from xeval.kinds.metric import ACCURACY, Measure, Metric
+from xeval.results.configurations import by_configuration
+from xeval.runs.score_given import score_given
 
 F1 = Metric("f1", ("tp", "fp", "fn"), lambda sums: 2 * sums[..., 0] / (sums @ np.array([2, 1, 1])))
 MEASURE = Measure(F1, F1.counts)
@@ -116,3 +127,115 @@ def test_comparison_by_f1_exchanges_groups():
     [found] = compare(runs, seed=3, n_resamples=50).languages
     assert found.group_p == exchange_p(rows, seed=3) < 0.05
     assert (found.only_a_right, found.only_b_right, found.mcnemar_p) == (None, None, None)
+
+
+# ── questions that only some languages share ──
+
+ASKED = {"en": range(240), "de": range(120), "zh": range(60, 180)}  # of 240 questions, two on each context
+
+
+def right_answers() -> dict[str, dict[str, np.ndarray]]:
+    """Model → language → which questions it has right: in all languages alike, but for a few."""
+    rng, right = np.random.default_rng(8), {}
+    for model, share in (("a", 0.6), ("b", 0.7)):
+        everywhere = rng.random(240) < share
+        right[model] = {language: everywhere ^ (rng.random(240) < 0.1) for language in ASKED}
+    return right
+
+
+RIGHT = right_answers()
+
+
+def squad(numbers: range) -> dict:
+    def question(number: int) -> dict:
+        answers = [{"text": "cat", "answer_start": 0}]
+        return {"id": f"q{number}", "question": f"Who is {number}?", "answers": answers}
+
+    paragraphs = [
+        {"context": f"cat or dog {place}", "qas": [question(number) for number in numbers if number // 2 == place]}
+        for place in sorted({number // 2 for number in numbers})
+    ]
+    return {"version": "1.1", "data": [{"title": "t", "paragraphs": paragraphs}]}
+
+
+@pytest.fixture(scope="module")
+def parallel(tmp_path_factory):
+    """Runs of two models on questions of which German and Chinese have half each."""
+    folder, runs = tmp_path_factory.mktemp("parallel"), {}
+    for name in ("key", *RIGHT):
+        (folder / name).mkdir()
+    for language, numbers in ASKED.items():
+        (folder / "key" / f"test-{language}.json").write_text(json.dumps(squad(numbers)))
+        for model, right in RIGHT.items():
+            said = {f"q{number}": "cat" if right[language][number] else "dog" for number in numbers}
+            (folder / model / f"test-{language}.json").write_text(json.dumps(said))
+    for model in RIGHT:
+        options = {"labels": folder / "key", "results": folder / "results"}
+        runs[model] = [score_given("mlqa", folder / model, model=model, **options)]
+    return runs
+
+
+def mean_over_languages(right: dict[str, np.ndarray], contexts: np.ndarray) -> float:
+    """The mean over languages of the share of right answers on these contexts, each as often as it is in them."""
+    drawn = [2 * place + one for place in contexts for one in (0, 1)]
+    return float(np.mean([np.mean([right[lang][q] for q in drawn if q in ASKED[lang]]) for lang in ASKED]))
+
+
+def slow_variance(values: list[float]) -> float:
+    """The jackknife's, of a value with each context left out in turn."""
+    return (len(values) - 1) / len(values) * float(np.sum((np.array(values) - np.mean(values)) ** 2))
+
+
+LEFT_OUT = [np.delete(np.arange(120), place) for place in range(120)]
+
+
+def test_shared_questions_are_drawn_together(parallel):
+    compared = compare(pair(parallel["a"], parallel["b"]))
+    rng, slow = np.random.default_rng(9), []
+    for _ in range(1000):
+        contexts = rng.integers(120, size=120)
+        slow.append(mean_over_languages(RIGHT["b"], contexts) - mean_over_languages(RIGHT["a"], contexts))
+    everything = np.arange(120)
+    expected = mean_over_languages(RIGHT["b"], everything) - mean_over_languages(RIGHT["a"], everything)
+    assert (compared.mean.difference, compared.mean.n_groups) == (pytest.approx(expected), 120)
+    exact = Answers.measure("mlqa_exact_match")  # right or wrong here, as F1 is
+    languages = [replace(own, measure=exact) for own in pair(parallel["a"], parallel["b"]).languages]
+    assert difference_of(languages, SEED) == compared.mean
+    low, high = np.quantile(slow, [0.025, 0.975])
+    wavers = np.std(slow) / 4
+    assert (compared.mean.low, compared.mean.high) == pytest.approx((low, high), abs=wavers)
+    apart = sum((own.interval.high - own.interval.low) ** 2 for own in compared.languages) ** 0.5 / 3
+    assert compared.mean.high - compared.mean.low > 1.2 * apart, "wider than if languages were drawn on their own"
+
+
+def test_shared_questions_count_together_in_ranks(parallel):
+    runs = [run for runs in parallel.values() for run in runs]
+    pulls = [model.pulls.mean(axis=0) for model in load_contest(by_configuration(runs)).models]
+    sides = [[mean_over_languages(right, contexts) for contexts in LEFT_OUT] for right in RIGHT.values()]
+    slow = slow_variance([b - a for a, b in zip(*sides, strict=True)])
+    assert float(np.sum((pulls[1] - pulls[0]) ** 2)) == pytest.approx(slow)
+
+
+def test_shared_questions_count_together_in_suites(parallel):
+    found = score_of(parallel["a"], SuiteTask(task="mlqa", group="g"), list(ASKED))
+    slow = slow_variance([mean_over_languages(RIGHT["a"], contexts) for contexts in LEFT_OUT])
+    assert found.interval == pytest.approx(wilson_interval(found.value, found.value * (1 - found.value) / slow))
+
+
+def test_shared_questions_are_drawn_together_for_retention(parallel):
+    kept = retention(pair(parallel["a"], parallel["b"]), parallel["a"], parallel["b"]).mean_kept
+    rng, slow = np.random.default_rng(9), []
+    for _ in range(1000):
+        contexts = rng.integers(120, size=120)
+        slow.append(mean_over_languages(RIGHT["b"], contexts) / mean_over_languages(RIGHT["a"], contexts))
+    assert (kept.low, kept.high) == pytest.approx(np.quantile(slow, [0.025, 0.975]), abs=np.std(slow) / 4)
+
+
+def test_rows_are_shared_by_id_only_where_that_is_certain():
+    places = shared_places([["a", "b", "c"], ["c", "d"]])
+    assert [own.rows.tolist() for own in places] == [[0, 1, 2], [2, 3]] and places[0].n_rows == 4
+    assert places[1].tally(np.array([[1.0, 2.0], [3.0, 4.0]])).tolist() == [[0, 0], [0, 0], [1, 2], [3, 4]]
+    assert places[1].groups(np.array([7, 7])).tolist() == [8, 9, 7, 7]
+    assert [own.rows.tolist() for own in shared_places([["a", "b"], ["b", "c"]])] == [[0, 1], [1, 2]]
+    for ids in ([["a", "b"], None], [["a", "b"], ["c"]], [["a", "b"], ["a", "b"]], [["a", "a"], ["a"]]):
+        assert shared_places(ids) is None

@@ -20,6 +20,7 @@ from xeval.engine.devices import Compute
 from xeval.engine.encoding import encode
 from xeval.engine.loading import load_pretrained, load_tokenizer
 from xeval.engine.prediction import predict
+from xeval.judging.comparison.resampling import shared_places
 from xeval.kinds.rows import Rows
 from xeval.support.errors import DataError
 
@@ -93,3 +94,14 @@ def test_every_answer_matches_a_plain_loop(data, task, encoder):
         n_differences += sum(one != other for one, other in zip(ours, plain, strict=True))
         n_questions += len(rows)
     assert n_differences == 0, f"of {n_questions}"
+
+
+def test_languages_of_mlqa_share_some_questions_by_id(data):
+    ids = [rows_of(data, "mlqa", language).ids for language in get_task("mlqa").languages]
+    assert {own.n_rows for own in shared_places(ids)} == {len({name for own in ids for name in own})} == {1148}
+
+
+def test_languages_of_xquad_share_all_questions_in_order(data):
+    ids = [rows_of(data, "xquad", language).ids for language in get_task("xquad").languages]
+    assert {len(own) for own in ids} == {1190} and all(own == ids[0] for own in ids)
+    assert shared_places(ids) is None  # drawn together row by row

@@ -6,12 +6,12 @@ leaves out rows that are translations of each other together, so the interval in
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from xeval.definitions.suite import SuiteTask
-from xeval.judging.comparison.resampling import drawn_together
+from xeval.judging.comparison.resampling import Places, drawn_together, shared_places
 from xeval.judging.grouped import sums_of_groups
 from xeval.judging.score import wilson_interval
 from xeval.kinds.kind import Kind
@@ -69,6 +69,8 @@ def _effective_rows(value: float, runs: Sequence[StoredRun], languages: Sequence
     """
     kind = get_kind(runs[0].record.kind)
     rows = [_Rows.of(runs, language, kind, metrics) for language in languages]
+    if places := shared_places([own.ids for own in rows]):
+        rows = [own.at(of_language) for own, of_language in zip(rows, places, strict=True)]
     together = drawn_together([own.groups for own in rows])
     parts = [([rows[place] for place in places], joint) for places, joint in together]
     variance = sum(_variance(part, len(languages)) for part in parts)
@@ -85,15 +87,20 @@ class _Rows:
     groups: np.ndarray  # (N,)
     kind: type[Kind]
     metrics: Sequence[str]
+    ids: Sequence[str] | None = None
 
     @classmethod
     def of(cls, runs: Sequence[StoredRun], language: str, kind: type[Kind], metrics: Sequence[str]) -> "_Rows":
-        from xeval.results.predictions import groups_of, tally_of  # pyarrow
+        from xeval.results.predictions import groups_of, ids_of, tally_of  # pyarrow
 
         tables = [run.predictions(language) for run in runs]
         groups = groups_of(tables[0])
         own = groups if groups is not None else np.arange(len(tables[0]))
-        return cls([tally_of(table) for table in tables], own, kind, metrics)
+        return cls([tally_of(table) for table in tables], own, kind, metrics, ids_of(tables[0]))
+
+    def at(self, places: Places) -> "_Rows":
+        """Return the same rows in these places among those of all languages."""
+        return replace(self, tallies=list(map(places.tally, self.tallies)), groups=places.groups(self.groups))
 
     def without_each(self, groups: np.ndarray) -> np.ndarray:
         """Return (G,) values with each of the (N,) `groups` left out in turn, as means over seeds and metrics."""

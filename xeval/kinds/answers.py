@@ -245,7 +245,10 @@ class Answers(Kind):
     # ── answers ──
 
     def answers(self, outputs: np.ndarray, encoded: Encoded, rows: Rows) -> pa.Table:
-        """Return `prediction`, `in_words` (the same up to the white space around it) and `gold`, the right answers."""
+        """Return `prediction`, `in_words` (the same up to the white space around it), `gold` (right answers) and `id`.
+
+        Languages may ask the same question, which then has the same id.
+        """
         assert encoded.characters is not None
         bounds = np.searchsorted(encoded.row_of, np.arange(len(rows) + 1))
         predictions, in_words = [], []
@@ -387,11 +390,13 @@ def _answered(predictions: Sequence[str], in_words: Sequence[str], rows: Rows) -
     import pyarrow as pa
 
     gold = [[text for _, text in of_row] for of_row in rows.gold]
+    ids = {"id": pa.array(rows.ids, pa.string())} if rows.ids is not None else {}
     return pa.table(
         {
             "prediction": pa.array(predictions, pa.string()),
             "in_words": pa.array(in_words, pa.string()),
             "gold": pa.array(gold, pa.list_(pa.string())),
+            **ids,
         }
     )
 

@@ -186,6 +186,11 @@ def groups_of(table: pa.Table) -> np.ndarray | None:
     return column(table, name) if name is not None else None
 
 
+def ids_of(table: pa.Table) -> list[str] | None:
+    """Return the names of the N rows. None if the table has none."""
+    return table["id"].to_pylist() if "id" in table.column_names else None
+
+
 def tally_of(table: pa.Table) -> np.ndarray:
     """Return the (N, K) float64 tally. For a table of version 0.1.0, count now: right, and one, for each row."""
     if "tally" in table.column_names:

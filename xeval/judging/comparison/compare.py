@@ -11,7 +11,7 @@ import numpy as np
 from xeval.judging.comparison.paired_metrics import exchange_p, paired_metric_difference
 from xeval.judging.comparison.paired_runs import PairedLanguage, PairedRuns
 from xeval.judging.comparison.paired_tests import group_p, holm, mcnemar_p
-from xeval.judging.comparison.resampling import N_RESAMPLES, SEED, Interval, paired_mean_difference
+from xeval.judging.comparison.resampling import N_RESAMPLES, SEED, Interval, paired_mean_difference, shared_places
 from xeval.support.text import counted, numbered, on_mean_of, one_decimal, printed_difference, signed
 
 ALPHA = 0.05  # after Holm's correction
@@ -106,7 +106,7 @@ def compare(paired: PairedRuns, seed: int = SEED, n_resamples: int = N_RESAMPLES
 
 def difference_of(languages: list[PairedLanguage], seed: int, n_resamples: int = N_RESAMPLES) -> Interval:
     """Return B minus A on the mean of `languages`, with its interval."""
-    if not languages[0].is_share_of_rows:
+    if not languages[0].is_share_of_rows or shared_places([language.ids for language in languages]):
         return paired_metric_difference([language.tallies for language in languages], seed, n_resamples)
     return paired_mean_difference([language.rows for language in languages], seed, n_resamples)
 

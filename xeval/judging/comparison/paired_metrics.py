@@ -4,11 +4,18 @@ As in `resampling.py`, whole groups of dependent rows are drawn, the same groups
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from xeval.judging.comparison.resampling import N_RESAMPLES, SEED, Interval, drawn_together, interval_of
+from xeval.judging.comparison.resampling import (
+    N_RESAMPLES,
+    SEED,
+    Interval,
+    drawn_together,
+    interval_of,
+    shared_places,
+)
 from xeval.judging.grouped import draws, sums_of_groups
 from xeval.kinds.metric import Measure
 
@@ -23,6 +30,7 @@ class PairedTallies:
     tallies_a: np.ndarray  # (S_a, N, K), a tally per seed
     tallies_b: np.ndarray  # (S_b, N, K)
     groups: np.ndarray  # (N,) int; rows with the same number depend on each other
+    ids: Sequence[str] | None = None  # N names of the rows, which other languages may share
 
 
 def paired_metric_difference(
@@ -30,8 +38,10 @@ def paired_metric_difference(
 ) -> Interval:
     """Return the mean over languages of B's value minus A's, with its bootstrap interval. Values are means over seeds.
 
-    Languages with equally many rows are drawn together, as translations of one test set must be.
+    Languages with equally many rows, or with rows in common, are drawn together, as translations of one test set must
+    be.
     """
+    languages = _side_by_side(languages)
     parts = drawn_together([rows.groups for rows in languages])
     values_a, values_b = _resampled_values(languages, parts, seed, n_resamples)
     difference = float(np.mean([_difference(rows.measure, rows.tallies_a, rows.tallies_b) for rows in languages]))
@@ -51,7 +61,24 @@ def resampled_values(
     languages: Sequence[PairedTallies], seed: int = SEED, n_resamples: int = N_RESAMPLES
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return A's and B's values, (L, B) each, over B draws of the rows of each of L languages."""
+    languages = _side_by_side(languages)
     return _resampled_values(languages, drawn_together([rows.groups for rows in languages]), seed, n_resamples)
+
+
+def _side_by_side(languages: Sequence[PairedTallies]) -> Sequence[PairedTallies]:
+    """Return languages that share some of their rows with these rows in the same places."""
+    places = shared_places([rows.ids for rows in languages])
+    if places is None:
+        return languages
+    return [
+        replace(
+            rows,
+            tallies_a=own.tally(rows.tallies_a),
+            tallies_b=own.tally(rows.tallies_b),
+            groups=own.groups(rows.groups),
+        )
+        for rows, own in zip(languages, places, strict=True)
+    ]
 
 
 def _resampled_values(

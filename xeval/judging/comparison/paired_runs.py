@@ -14,7 +14,7 @@ from xeval.judging.health import collapse
 from xeval.kinds.kind import Kind
 from xeval.kinds.metric import Measure
 from xeval.kinds.registry import get_kind
-from xeval.results.predictions import column, groups_of, has_labels, tally_of
+from xeval.results.predictions import column, groups_of, has_labels, ids_of, tally_of
 from xeval.results.records import ANSWERS_ALONE, RunRecord
 from xeval.results.store import StoredRun
 from xeval.support.errors import DataError, StoreError
@@ -37,6 +37,7 @@ class PairedLanguage:
     has_groups: bool
     files_a: Sequence[pa.Table] = ()  # the prediction files, one per seed
     files_b: Sequence[pa.Table] = ()
+    ids: Sequence[str] | None = None  # N names of the rows, which other languages may share
 
     @property
     def places(self) -> np.ndarray:
@@ -81,7 +82,7 @@ class PairedLanguage:
 
     @property
     def tallies(self) -> PairedTallies:
-        return PairedTallies(self.measure, self.tallies_a, self.tallies_b, self.groups)
+        return PairedTallies(self.measure, self.tallies_a, self.tallies_b, self.groups, self.ids)
 
 
 @dataclass(frozen=True)
@@ -272,6 +273,7 @@ def beside(
         has_groups=known is not None,
         files_a=tables_a,
         files_b=tables_b,
+        ids=next((own for own in map(ids_of, tables) if own is not None), None),
     )
 
 

@@ -10,14 +10,14 @@ import numpy as np
 
 from xeval.judging.comparison.paired_runs import grouped_by, rows_of, shared_rows, usable
 from xeval.judging.comparison.ranking import RankInterval, Scope, ScoredModel, pulls_of, rank_intervals
-from xeval.judging.comparison.resampling import drawn_together
+from xeval.judging.comparison.resampling import Places, drawn_together, shared_places
 from xeval.judging.equivalence import Spread, assumed_spread, spread_of_mean
 from xeval.judging.grouped import numbered, sums_of_numbered
 from xeval.judging.verdict import assumed_of
 from xeval.kinds.metric import Measure
 from xeval.kinds.registry import get_kind
 from xeval.results.configurations import Configuration
-from xeval.results.predictions import column, groups_of, has_labels, tally_of
+from xeval.results.predictions import column, groups_of, has_labels, ids_of, tally_of
 from xeval.results.store import StoredRun
 from xeval.support.errors import DataError, StoreError
 from xeval.support.kept_arrays import made_once
@@ -133,6 +133,7 @@ class _Tests:
 
     blocks: list[list[str]]
     groups: list[np.ndarray]  # (N,) for each block, numbered from 0 on
+    places: dict[str, Places]  # language → where its rows are in the block, if not all languages have all rows
 
     @property
     def languages(self) -> list[str]:
@@ -148,21 +149,27 @@ class _Tests:
                     shared_rows(language, [run.record for run in (*first[1], *runs)])
                 except DataError as error:
                     raise DataError(f"{first[0]} and {name}: {error}; or name the models to rank") from error
-        groups, labels = [], []
+        groups, labels, ids = [], [], []
         for language in languages:
             table = first[1][0].predictions(language)
             known = groups_of(table)
             groups.append(np.arange(len(table)) if known is None else known)
             labels.append(column(table, "label") if has_labels(table) else np.zeros(len(table)))
+            ids.append(ids_of(table))
+        places = shared_places(ids)
+        if places is not None:
+            groups = [own.groups(of_rows) for own, of_rows in zip(places, groups, strict=True)]
+            labels = [np.zeros(own.n_rows) for own in places]
         parts = drawn_together(groups, labels)
         blocks = [[languages[place] for place in places] for places, _ in parts]
-        return cls(blocks, [numbered(of_part) for _, of_part in parts])
+        by_language = dict(zip(languages, places or (), strict=False))
+        return cls(blocks, [numbered(of_part) for _, of_part in parts], by_language)
 
-
-def _tally(run: StoredRun, language: str) -> np.ndarray:
-    """Read only the columns that the metric is computed from: most of a file is logits."""
-    is_old = run.record.scores[language].n_groups is None
-    return tally_of(run.predictions(language, ("label", "prediction") if is_old else ("tally",)))
+    def tally(self, run: StoredRun, language: str) -> np.ndarray:
+        """Read only the columns that the metric is computed from: most of a file is logits."""
+        is_old = run.record.scores[language].n_groups is None
+        tally = tally_of(run.predictions(language, ("label", "prediction") if is_old else ("tally",)))
+        return self.places[language].tally(tally) if language in self.places else tally
 
 
 @dataclass(frozen=True)
@@ -178,7 +185,7 @@ class _Numbers:
         for block, groups in zip(tests.blocks, tests.groups, strict=True):
             without = []  # (S, G) of each language
             for language in block:
-                sums = np.stack([sums_of_numbered(_tally(run, language), groups) for run in runs])  # (S, G, K)
+                sums = np.stack([sums_of_numbered(tests.tally(run, language), groups) for run in runs])  # (S, G, K)
                 total = sums.sum(axis=1)  # (S, K)
                 values.append(measure.value(total))
                 without.append(measure.value(total[:, None] - sums))

@@ -123,6 +123,42 @@ def drawn_together(
     return parts
 
 
+@dataclass(frozen=True)
+class Places:
+    """Where the N rows of a language are among the M rows of several; a row that it lacks adds nothing to its sums."""
+
+    rows: np.ndarray  # (N,) from 0 to M - 1
+    n_rows: int  # M
+
+    def tally(self, own: np.ndarray) -> np.ndarray:
+        """Return the (..., M, K) tally with the (..., N, K) one of the language in its places, and zeros elsewhere."""
+        tally = np.zeros((*own.shape[:-2], self.n_rows, own.shape[-1]))
+        tally[..., self.rows, :] = own
+        return tally
+
+    def groups(self, own: np.ndarray) -> np.ndarray:
+        """Return (M,) groups; every row that the language lacks is a group of its own."""
+        groups: np.ndarray = np.arange(self.n_rows) + int(own.max()) + 1
+        groups[self.rows] = own
+        return groups
+
+
+def shared_places(ids: Sequence[Sequence[str] | None]) -> list[Places] | None:
+    """Return where the rows of each language are among all of them, if languages share some rows, but not all, by id.
+
+    MLQA's do: each question is asked in four languages on average. None where ids are not known or occur twice, where
+    no two languages share one, and where all have the same rows in the same order.
+    """
+    known = [own for own in ids if own is not None and len(set(own)) == len(own)]
+    if len(known) < len(ids) or all(own == known[0] for own in known):
+        return None
+    place_of: dict[str, int] = {}
+    rows = [np.array([place_of.setdefault(name, len(place_of)) for name in own]) for own in known]
+    if len(place_of) == sum(map(len, known)):
+        return None
+    return [Places(own, len(place_of)) for own in rows]
+
+
 def agree(answers: Sequence[Any], others: Sequence[Any]) -> bool:
     """Return whether two languages have as many right answers, nearly all equal row by row, as translations do."""
     return len(answers) == len(others) and sum(map(eq, answers, others)) >= _ALIKE * len(answers)
