@@ -29,7 +29,7 @@ from xeval.kinds.pairs import PairClassification
 from xeval.kinds.registry import all_kinds, get_kind
 from xeval.kinds.tags import Tagging
 from xeval.report.matrix import build
-from xeval.results.records import Failure, Limits, Majority, ModelRecord, RunRecord
+from xeval.results.records import Failure, Limits, Majority, ModelRecord, RecipeRecord, RunRecord
 
 FIVE = [69.0, 69.4, 69.8, 69.2, 69.6]  # mean 69.4, variance 0.40 / 4
 ONE_DECIMAL = 0.1**2 / 12
@@ -537,3 +537,26 @@ def test_bundled_tables_are_judged_unless_they_are_on_other_data():
         if why_other_numbers(table, table.task, table.metric, get_task(table.task))
     }
     assert apart == {"xpos-2022"}
+
+
+def test_retrieval_has_no_seeds_that_would_settle_it():
+    table, task = get_reference("jiant-tatoeba"), get_task("tatoeba")
+    [row] = table.rows
+    run = run_record(
+        task="tatoeba",
+        kind="sentence-retrieval",
+        chance=None,
+        training=None,
+        limits=Limits(),
+        model=run_record().model.model_copy(update={"id": row.model}),
+        recipe=RecipeRecord(name="xtreme-vectors", values={"layer": 14, "pooling": "mean"}, overrides={}),
+        scores={
+            language: score(value / 100 + 0.014, task.expected_rows.of("test", language))
+            for language, value in row.cells.items()
+        },
+    )
+    verdict = judged([run], table, task=task)
+    cell = verdict.cells["te"]
+    assert (cell.outcome, cell.comparison.seeds_needed, verdict.mean.outcome) == ("agrees", None, "not reproduced")
+    for sentence in (cell.sentence, verdict.mean.sentence):
+        assert "seed" not in sentence and " The standard deviation between evaluations, 0." in sentence

@@ -324,16 +324,22 @@ class _Row:
             sentence = f"{self._name()}, {what}: {NO_VERDICT}; there is no score of ours to compare.{left_out}"
             return Verdict(what, NO_VERDICT, sentence, published.value, tolerance, 0)
         comparison = equivalence.compare(scores, published, tolerance, expected)
+        trains_nothing = self.configuration.example.trains_nothing
+        if trains_nothing:
+            comparison = replace(comparison, seeds_needed=None)
         source = "taken from the source" if self.row.spread else "assumed, not measured"
         if len(scores) > 1:
             source += ", and pooled with what our seeds show"
         basis = (
-            f" The standard deviation between seeds, {comparison.seed_sd:.2f} points, is {source}." * comparison.assumed
-        )
+            f" The standard deviation between {'evaluations' if trains_nothing else 'seeds'},"
+            f" {comparison.seed_sd:.2f} points, is {source}."
+        ) * comparison.assumed
         ours = "one seed" if len(scores) == 1 else f"mean of {len(scores)} seeds"
         if not self.configuration.example.has_seed:
             ours = "evaluated as it is"
-        sentence = f"{self._name()}, {what}: {_sentence(comparison, published, tolerance, ours)}{basis}{left_out}"
+        settled_by = "" if trains_nothing else _what_would_settle(comparison, published)
+        said = _sentence(comparison, published, tolerance, ours, settled_by)
+        sentence = f"{self._name()}, {what}: {said}{basis}{left_out}"
         return Verdict(what, comparison.outcome, sentence, published.value, tolerance, len(scores), comparison)
 
     def _name(self) -> str:
@@ -368,8 +374,8 @@ def _seed_of(record: RunRecord) -> str:
     return f"Seed {record.seed}" if record.has_seed else "The checkpoint"
 
 
-def _sentence(comparison: Comparison, published: Published, tolerance: float, counted: str) -> str:
-    """Say how the two numbers compare. `counted` says what our number is the mean of."""
+def _sentence(comparison: Comparison, published: Published, tolerance: float, counted: str, settled_by: str) -> str:
+    """Say how the two numbers compare. `counted` says what our number is the mean of; `settled_by` comes last."""
     ours = f"our {one_decimal(comparison.ours)} ({counted})"
     difference = printed_difference(comparison.ours, published.value)
     side = "above" if difference > 0 else "below"
@@ -380,7 +386,7 @@ def _sentence(comparison: Comparison, published: Published, tolerance: float, co
     return (
         f"{outcome}; {ours} is {far} published {one_decimal(published.value)}, and"
         f" the 90 % interval of the difference, {signed(comparison.low)} to {signed(comparison.high)}, {place} the"
-        f" tolerance of ±{tolerance}{_what_would_settle(comparison, published)}."
+        f" tolerance of ±{tolerance}{settled_by}."
     )
 
 
