@@ -560,3 +560,13 @@ def test_retrieval_has_no_seeds_that_would_settle_it():
     assert (cell.outcome, cell.comparison.seeds_needed, verdict.mean.outcome) == ("agrees", None, "not reproduced")
     for sentence in (cell.sentence, verdict.mean.sentence):
         assert "seed" not in sentence and " The standard deviation between evaluations, 0." in sentence
+
+
+@pytest.mark.parametrize("n_seeds", [1, 2])
+def test_spread_of_a_mean_is_not_said_to_be_the_sources(n_seeds):
+    verdict = judged(seeds(*[80.0] * n_seeds), a_table(spread={"en": 0.2, "es": 0.3}, n_seeds=5))
+    of_mean = math.sqrt(0.2**2 + 0.3**2 + 2 * 0.5 * 0.2 * 0.3) / 2
+    pooled = of_mean * math.sqrt(4 / (4 + n_seeds - 1))  # our seeds do not differ
+    how = "follows from the source's by language, with an assumed correlation of 0.5"
+    assert f"The standard deviation between seeds, {pooled:.2f} points, {how}" in verdict.mean.sentence
+    assert "points, is taken from the source" in verdict.cells["es"].sentence

@@ -327,12 +327,12 @@ class _Row:
         trains_nothing = self.configuration.example.trains_nothing
         if trains_nothing:
             comparison = replace(comparison, seeds_needed=None)
-        source = "taken from the source" if self.row.spread else "assumed, not measured"
+        source = self._source_of_spread(is_mean=what not in self.row.cells)
         if len(scores) > 1:
             source += ", and pooled with what our seeds show"
         basis = (
             f" The standard deviation between {'evaluations' if trains_nothing else 'seeds'},"
-            f" {comparison.seed_sd:.2f} points, is {source}."
+            f" {comparison.seed_sd:.2f} points, {source}."
         ) * comparison.assumed
         ours = "one seed" if len(scores) == 1 else f"mean of {len(scores)} seeds"
         if not self.configuration.example.has_seed:
@@ -341,6 +341,14 @@ class _Row:
         said = _sentence(comparison, published, tolerance, ours, settled_by)
         sentence = f"{self._name()}, {what}: {said}{basis}{left_out}"
         return Verdict(what, comparison.outcome, sentence, published.value, tolerance, len(scores), comparison)
+
+    def _source_of_spread(self, is_mean: bool) -> str:
+        """Say where the expected spread comes from; sources state it by language, and none for their mean."""
+        if not self.row.spread:
+            return "is assumed, not measured"
+        if not is_mean:
+            return "is taken from the source"
+        return f"follows from the source's by language, with an assumed correlation of {self.assumed.correlation:g}"
 
     def _name(self) -> str:
         example, sweep = self.configuration.example, sweep_of(self.records)
