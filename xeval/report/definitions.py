@@ -4,11 +4,11 @@ from collections.abc import Sequence
 
 from rich.console import Console
 from rich.table import Table
-from rich.text import Text
 
 from xeval.definitions.toml import Printed
 from xeval.judging.forensics import Definition
-from xeval.support.text import one_line, printed_difference, signed
+from xeval.report.tables import plain
+from xeval.support.text import printed_difference, signed
 
 NEAREST = 15  # rows of the table, or more if more definitions reach the number
 
@@ -26,9 +26,9 @@ def show(definitions: Sequence[Definition], published: Printed, console: Console
         difference = signed(printed_difference(100 * definition.value, float(published), 2), 2)
         mark = " ✓" if definition in reaching else ""
         cells = definition.metric, definition.over, f"{100 * definition.value:.2f}", difference + mark
-        table.add_row(*(Text(one_line(cell)) for cell in cells))
+        table.add_row(*map(plain, cells))
     console.print(table)
-    console.print(Text(one_line(conclusion(reaching, len(definitions), published))))
+    console.print(plain(conclusion(reaching, len(definitions), published)))
 
 
 def conclusion(reaching: Sequence[Definition], n_definitions: int, published: Printed) -> str:

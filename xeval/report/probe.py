@@ -9,9 +9,9 @@ from rich.console import Console
 
 from xeval.definitions.languages import describe
 from xeval.judging.probe import FEWEST_FOR_INTERVAL, FEWEST_LANGUAGES, Correlation, LanguageProbe, Probe
-from xeval.report.comparison.runs import markdown_table, plain, print_table, shown_p
 from xeval.report.formats.csv import written
 from xeval.report.formats.markdown import escape
+from xeval.report.tables import markdown_table, plain, print_table, shown_p
 from xeval.support.text import counted, metric_in_words, one_decimal, signed
 
 _IN_WORDS = {

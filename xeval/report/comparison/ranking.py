@@ -7,9 +7,10 @@ from typing import Any
 from rich.console import Console
 
 from xeval.judging.comparison.ranking import ALPHA, Pair, RankedModel, Ranking
-from xeval.report.comparison.runs import Parts, markdown_parts, print_parts, shown_p, table_of
+from xeval.report.comparison.parts import Parts, markdown_parts, print_around, print_parts
 from xeval.report.formats.csv import written
 from xeval.report.page.plain import page
+from xeval.report.tables import shown_p, table_of
 from xeval.report.whole_words import fit
 from xeval.support.text import counted, metric_in_words, one_decimal, printed_difference
 
@@ -20,11 +21,13 @@ def show(ranking: Ranking, console: Console) -> None:
     If models' names leave too little room for the numbers, they are printed above the table, and their places in it.
     """
     shown = parts(ranking)
-    if not fit(table_of(shown.header, shown.rows, n_left=1), console):
+    table = table_of(shown.header, shown.rows, n_left=1)
+    if fit(table, console):
+        print_around(shown, table, console)
+    else:
         names = [f"{place} {row[0]}" for place, row in enumerate(shown.rows, 1)]
         numbers = [[str(place), *row[1:]] for place, row in enumerate(shown.rows, 1)]
-        shown = replace(shown, sides=names, rows=numbers)
-    print_parts(shown, console)
+        print_parts(replace(shown, sides=names, rows=numbers), console)
 
 
 def markdown(ranking: Ranking) -> str:

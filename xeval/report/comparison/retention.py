@@ -7,7 +7,8 @@ from rich.console import Console
 
 from xeval.judging.comparison.flips import FlippedRows
 from xeval.judging.comparison.retention import Cost, LanguageRetention, Retention, Share
-from xeval.report.comparison.runs import Parts, flips_as_object, markdown_flips, markdown_parts, print_parts, show_flips
+from xeval.report.comparison import flips
+from xeval.report.comparison.parts import Parts, markdown_parts, print_parts
 from xeval.support.text import metric_in_words, one_decimal, printed_difference, signed
 
 FLOAT32_BYTES = 4
@@ -17,19 +18,19 @@ def show(retention: Retention, flipped: FlippedRows | None, console: Console) ->
     """Print the table on `console`. Values and shares are in percent, losses in points."""
     print_parts(_parts(retention), console)
     if flipped is not None:
-        show_flips(flipped, console)
+        flips.show(flipped, console)
 
 
 def markdown(retention: Retention, flipped: FlippedRows | None) -> str:
     text = markdown_parts(_parts(retention))
-    return text if flipped is None else text + markdown_flips(flipped)
+    return text if flipped is None else text + flips.markdown(flipped)
 
 
 def as_json(retention: Retention, flipped: FlippedRows | None) -> str:
     """Return everything as one object. Values, losses and shares are fractions."""
     content = asdict(retention) | {"conclusion": retention.conclusion}
     if flipped is not None:
-        content["flips"] = flips_as_object(flipped)
+        content["flips"] = flips.as_object(flipped)
     return json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
 

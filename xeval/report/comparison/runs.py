@@ -1,69 +1,26 @@
 """RunComparison → terminal, Markdown, JSON. Numbers become percentages only here, and not in JSON."""
 
 import json
-from dataclasses import asdict, dataclass, replace
-from typing import Any, Literal
+from dataclasses import asdict, replace
+from typing import Any
 
 import numpy as np
 from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
 from xeval.judging.comparison.compare import LanguageDifference, RunComparison
 from xeval.judging.comparison.flips import FlippedRows
 from xeval.judging.comparison.resampling import Interval
-from xeval.report.formats.markdown import escape
-from xeval.report.page.plain import fragment
-from xeval.report.pipe_table import pipe_table
-from xeval.report.whole_words import print_whole
-from xeval.support.text import metric_in_words, numbered, one_decimal, one_line, printed_difference, signed
-
-
-@dataclass(frozen=True)
-class Parts:
-    """The parts that every comparison of runs shows, in words."""
-
-    title: str
-    sides: list[str]
-    conclusion: str
-    header: list[str]
-    rows: list[list[str]]
-    notes: list[str]
-
-
-def print_parts(parts: Parts, console: Console) -> None:
-    for line in (parts.title, *parts.sides):
-        console.print(plain(line))
-    print_table(parts.header, parts.rows, console, n_left=1)
-    console.print()
-    console.print(plain(parts.conclusion), style="bold")
-    for note in parts.notes:
-        console.print(plain(note), style="dim")
-
-
-def markdown_parts(parts: Parts) -> str:
-    sides, notes = ("\n".join(f"- {escape(line)}" for line in lines) for lines in (parts.sides, parts.notes))
-    table = markdown_table(parts.header, parts.rows, n_left=1)
-    blocks = [f"# {escape(parts.title)}", sides, f"**{escape(parts.conclusion)}**", table, notes]
-    return "\n\n".join(filter(None, blocks)) + "\n"
-
-
-def html_parts(parts: Parts) -> str:
-    """Return the parts as HTML for a notebook."""
-    return fragment([parts.title, *parts.sides, parts.conclusion], parts.header, parts.rows, parts.notes)
+from xeval.report.comparison import flips
+from xeval.report.comparison.parts import Parts, markdown_parts, print_parts
+from xeval.report.tables import shown_p
+from xeval.support.text import metric_in_words, numbered, one_decimal, printed_difference, signed
 
 
 def show(comparison: RunComparison, flipped: FlippedRows | None, console: Console) -> None:
     """Print the comparison on `console`. Values are in percent, differences in points."""
     print_parts(parts(comparison), console)
     if flipped is not None:
-        show_flips(flipped, console)
-
-
-def show_flips(flipped: FlippedRows, console: Console) -> None:
-    console.print()
-    console.print(plain(_flips_title(flipped)))
-    print_table(_flips_header(flipped), _flips_rows(flipped), console, n_left=99)
+        flips.show(flipped, console)
 
 
 def parts(comparison: RunComparison) -> Parts:
@@ -76,12 +33,7 @@ def parts(comparison: RunComparison) -> Parts:
 
 def markdown(comparison: RunComparison, flipped: FlippedRows | None) -> str:
     text = markdown_parts(replace(parts(comparison), title=f"{comparison.title}: B minus A"))
-    return text if flipped is None else text + markdown_flips(flipped)
-
-
-def markdown_flips(flipped: FlippedRows) -> str:
-    table = markdown_table(_flips_header(flipped), _flips_rows(flipped), n_left=99)
-    return f"\n## {escape(_flips_title(flipped))}\n\n{table}\n"
+    return text if flipped is None else text + flips.markdown(flipped)
 
 
 def as_json(comparison: RunComparison, flipped: FlippedRows | None) -> str:
@@ -90,7 +42,7 @@ def as_json(comparison: RunComparison, flipped: FlippedRows | None) -> str:
     for entry, difference in zip(content["languages"], comparison.languages, strict=True):
         entry["better"] = difference.better
     if flipped is not None:
-        content["flips"] = flips_as_object(flipped)
+        content["flips"] = flips.as_object(flipped)
     return json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
 
@@ -129,18 +81,9 @@ def as_object(comparison: RunComparison) -> dict[str, Any]:
     return content
 
 
-def flips_as_object(flipped: FlippedRows) -> dict[str, Any]:
-    return {key: value for key, value in asdict(flipped).items() if key != "text_names"}
-
-
 def _group(comparison: RunComparison) -> str:
     """Return the word for one group of dependent rows."""
     return comparison.grouped_by.removesuffix("s")
-
-
-def plain(text: str) -> Text:
-    """Return text without markup and without control characters."""
-    return Text(one_line(text))
 
 
 def _sides(comparison: RunComparison) -> list[str]:
@@ -212,12 +155,6 @@ def exchanged(comparison: RunComparison, answers: str = "A's and B's answers") -
     return f"{test} that exchanges {answers} {_group(comparison)} by {_group(comparison)}"
 
 
-def shown_p(value: float | None) -> str:
-    if value is None:
-        return "–"
-    return "<0.001" if value < 0.001 else f"{value:.3f}"
-
-
 def _notes(comparison: RunComparison) -> list[str]:
     mean = comparison.mean
     method = (
@@ -230,62 +167,3 @@ def _notes(comparison: RunComparison) -> list[str]:
     if len(comparison.mean_seed_differences) > 1:
         method += " SD of seeds: standard deviation of B minus A between the paired seeds, not part of any interval."
     return [method, *comparison.notes]
-
-
-def _flips_title(flipped: FlippedRows) -> str:
-    n, hint = len(flipped.rows), ""
-    if not flipped.sentences and n:
-        hint = "; --data DIR, with a copy of the data that was scored, adds their sentences"
-    won = flipped.n_won
-    which = "that only one side gets right"
-    if max(flipped.n_seeds) > 1:
-        which = "that one side gets right in more than half of its seeds, and the other in fewer than half"
-    return f"Rows in {flipped.language} {which}: {n} ({n - won} A, {won} B){hint}"
-
-
-def _flips_header(flipped: FlippedRows) -> list[str]:
-    sentences = flipped.text_names if flipped.sentences else []
-    return ["row", "gold", "A", "B", *sentences]
-
-
-def _flips_rows(flipped: FlippedRows) -> list[list[str]]:
-    return [
-        [
-            str(flip.row),
-            _label(flipped, flip.label),
-            _label(flipped, flip.prediction_a) + _share(flip.right_a, flipped.n_seeds[0]),
-            _label(flipped, flip.prediction_b) + _share(flip.right_b, flipped.n_seeds[1]),
-            *flipped.sentences.get(flip.row, ()),
-        ]
-        for flip in flipped.rows
-    ]
-
-
-def _label(flipped: FlippedRows, index: int | str) -> str:
-    if isinstance(index, str):
-        return index or "–"
-    return flipped.labels[index] if flipped.labels else str(index)
-
-
-def _share(n_right: int, n_seeds: int) -> str:
-    return f" ({n_right} of {n_seeds} right)" if n_seeds > 1 else ""
-
-
-def print_table(header: list[str], rows: list[list[str]], console: Console, n_left: int) -> None:
-    print_whole(table_of(header, rows, n_left), console)
-
-
-def table_of(header: list[str], rows: list[list[str]], n_left: int) -> Table:
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for place, name in enumerate(header):
-        side: Literal["left", "right"] = "left" if place < n_left else "right"
-        table.add_column(plain(name), justify=side, overflow="fold")
-    for row in rows:
-        table.add_row(*(plain(cell) for cell in row))
-    return table
-
-
-def markdown_table(header: list[str], rows: list[list[str]], n_left: int) -> str:
-    alignment = ["left" if place < n_left else "right" for place in range(len(header))]
-    cells = [[escape(cell) if place < n_left else cell for place, cell in enumerate(row)] for row in rows]
-    return pipe_table(cells, [escape(name) for name in header], alignment)

@@ -12,18 +12,10 @@ from rich.console import Console
 from xeval.judging.comparison.flips import FlippedRows
 from xeval.judging.comparison.resampling import Interval
 from xeval.judging.comparison.selection import SelectionComparison
-from xeval.report.comparison.runs import (
-    Parts,
-    as_object,
-    exchanged,
-    flips_as_object,
-    markdown_flips,
-    markdown_parts,
-    plain,
-    print_parts,
-    show_flips,
-    shown_p,
-)
+from xeval.report.comparison import flips
+from xeval.report.comparison.parts import Parts, markdown_parts, print_parts
+from xeval.report.comparison.runs import as_object, exchanged
+from xeval.report.tables import plain, shown_p
 from xeval.support.text import metric_in_words, numbered, one_decimal, printed_difference, signed
 
 ORACLE = "NOT zero-shot: for each language, the checkpoint that is best on its own test labels"
@@ -36,12 +28,12 @@ def show(comparison: SelectionComparison, flipped: FlippedRows | None, console: 
     print_parts(_parts(comparison), console)
     if flipped is not None:
         console.print(plain(_FLIPS), style="dim")
-        show_flips(flipped, console)
+        flips.show(flipped, console)
 
 
 def markdown(comparison: SelectionComparison, flipped: FlippedRows | None) -> str:
     text = markdown_parts(_parts(comparison))
-    return text if flipped is None else f"{text}- {_FLIPS}\n{markdown_flips(flipped)}"
+    return text if flipped is None else f"{text}- {_FLIPS}\n{flips.markdown(flipped)}"
 
 
 def as_json(comparison: SelectionComparison, flipped: FlippedRows | None) -> str:
@@ -53,7 +45,7 @@ def as_json(comparison: SelectionComparison, flipped: FlippedRows | None) -> str
         content[part] = [{names.get(key, key): value for key, value in entry.items()} for entry in content[part]]
     content |= {"conclusion": comparison.conclusion, "oracle_is": ORACLE}
     if flipped is not None:
-        content["flips"] = flips_as_object(flipped)
+        content["flips"] = flips.as_object(flipped)
     return json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
 

@@ -10,26 +10,26 @@ from xeval.judging.verdict import NO_VERDICT
 from xeval.report import in_short, verdicts, worst
 from xeval.report.matrix import Matrix
 from xeval.report.page.plain import fragment
+from xeval.report.tables import plain
 from xeval.results.configurations import Configuration
-from xeval.support.text import one_line
 
 
 def show(matrix: Matrix, console: Console) -> None:
     """Print the matrix on `console`. Scores are percentages."""
     heads, shared = _heads(matrix)
-    console.print(_plain(_caption(matrix, shared)), style="italic")
+    console.print(plain(_caption(matrix, shared)), style="italic")
     table = Table(show_edge=False)
     table.add_column("language", no_wrap=True)
     for head, row in zip(heads, matrix.rows, strict=True):
         table.add_column(head, justify="right", style="" if row.published else "bold", overflow="fold")
     for cells in _languages(matrix):
-        table.add_row(*map(_plain, cells))
+        table.add_row(*map(plain, cells))
     table.add_section()
     for cells in _totals(matrix):
         table.add_row(*cells)
     console.print(table)
     for line in [*_findings(matrix), *_below(matrix)]:
-        console.print(_plain(line))
+        console.print(plain(line))
 
 
 def as_html(matrix: Matrix) -> str:
@@ -113,10 +113,5 @@ def _heads(matrix: Matrix) -> tuple[list[Text], str]:
             head = head.replace(model_id, short[model_id] if is_clear else model_id, 1)
             head = head.replace(f", {shared}", "", 1) if shared else head
             side = "ours" if row.beside is not None else ""
-        heads.append(Text("\n").join([_plain(head), _plain(side)]) if side else _plain(head))
+        heads.append(Text("\n").join([plain(head), plain(side)]) if side else plain(head))
     return heads, shared
-
-
-def _plain(text: str) -> Text:
-    """Return text without markup and without control characters."""
-    return Text(one_line(text))

@@ -6,6 +6,7 @@ from xeval.judging.comparison.compare import RunComparison
 from xeval.judging.comparison.ranking import Ranking
 from xeval.report.comparison import ranking as of_ranking
 from xeval.report.comparison import runs as of_runs
+from xeval.report.comparison.parts import html_parts
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -27,7 +28,7 @@ class RankedModels(Ranking):
         return of_ranking.markdown(self)
 
     def _repr_html_(self) -> str:
-        return of_runs.html_parts(of_ranking.parts(self))
+        return html_parts(of_ranking.parts(self))
 
 
 class Comparison(RunComparison):
@@ -46,4 +47,4 @@ class Comparison(RunComparison):
         return of_runs.markdown(self, None)
 
     def _repr_html_(self) -> str:
-        return of_runs.html_parts(of_runs.parts(self))
+        return html_parts(of_runs.parts(self))
