@@ -20,7 +20,7 @@ from xeval.report.whole_words import fit, print_whole
 from xeval.results.configurations import Configuration
 from xeval.results.records import RunRecord
 from xeval.results.store import StoredRun, load_runs, readable_runs
-from xeval.support.text import counted, metric_in_words, one_decimal, one_line
+from xeval.support.text import counted, metric_in_words, one_decimal, one_line, span
 
 LISTED = 15  # languages of a task or a run
 N_OF_CONFIGURATION = 3  # first columns of a run's row: task, model, recipe
@@ -114,7 +114,7 @@ def _tasks(tasks_dirs: list[Path]) -> Listing:
             task.name,
             task.kind,
             f"{task.training_language} → {_some(task.languages)}",
-            _span(task.expected_rows.of("test", language) for language in task.languages),
+            _row_counts(task.expected_rows.of("test", language) for language in task.languages),
         )
         for task in sorted(registry.all_tasks(tasks_dirs).values(), key=lambda task: (task.kind, task.name))
     ]
@@ -136,12 +136,9 @@ def _suites() -> Listing:
     return ("suite", "group", "tasks"), rows
 
 
-def _span(counts: Iterable[int | None]) -> str:
+def _row_counts(counts: Iterable[int | None]) -> str:
     known = [count for count in counts if count is not None]
-    if not known:
-        return "depends on the copy"
-    low, high = min(known), max(known)
-    return f"{low:,}" if low == high else f"{low:,} to {high:,}"
+    return span(known) if known else "depends on the copy"
 
 
 def _models() -> Listing:

@@ -12,7 +12,7 @@ from xeval.judging.probe import FEWEST_FOR_INTERVAL, FEWEST_LANGUAGES, Correlati
 from xeval.report.formats.csv import written
 from xeval.report.formats.markdown import escape
 from xeval.report.tables import markdown_table, plain, print_table, shown_p
-from xeval.support.text import counted, metric_in_words, one_decimal, signed
+from xeval.support.text import counted, metric_in_words, one_decimal, seeds_in_words, signed, span
 
 _IN_WORDS = {
     "bits_per_sentence": "bits per sentence",
@@ -71,8 +71,7 @@ def _values(language: LanguageProbe) -> dict[str, Any]:
 
 
 def _title(probe: Probe) -> str:
-    n = sorted({language.n_sentences for language in probe.languages})
-    count = f"{n[0]:,}" if len(n) == 1 else f"{n[0]:,} to {n[-1]:,}"
+    count = span([language.n_sentences for language in probe.languages])
     alike = "parallel " if probe.is_parallel and len(probe.languages) > 1 else ""
     return f"{probe.model} on {probe.task}: {count} {alike}sentences ({probe.text}) of each language"
 
@@ -125,7 +124,7 @@ def _ranked_title(probe: Probe) -> str:
 def _ranked_rows(probe: Probe) -> list[list[str]]:
     return [
         [
-            f"{correlation.task}, {correlation.configuration}{_seeds(correlation.seeds)}",
+            _transferred(correlation),
             counted(len(correlation.scores), "languages"),
             _IN_WORDS[correlation.measure],
             "–" if correlation.rho is None else signed(correlation.rho, 2).replace("-", "−"),
@@ -138,10 +137,10 @@ def _ranked_rows(probe: Probe) -> list[list[str]]:
     ]
 
 
-def _seeds(seeds: list[int]) -> str:
-    if not seeds:
-        return ""
-    return f", seed {seeds[0]}" if len(seeds) == 1 else f", mean of seeds {', '.join(map(str, seeds))}"
+def _transferred(correlation: Correlation) -> str:
+    """Name the runs whose scores are correlated."""
+    seeds = f", {seeds_in_words(correlation.seeds)}" if correlation.seeds else ""
+    return f"{correlation.task}, {correlation.configuration}{seeds}"
 
 
 def _notes(probe: Probe) -> list[str]:

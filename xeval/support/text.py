@@ -95,6 +95,17 @@ def numbered(things: str, numbers: Collection[int]) -> str:
     return f"{things if len(numbers) > 1 else singular(things)} {', '.join(map(str, numbers))}"
 
 
+def seeds_in_words(seeds: Collection[int]) -> str:
+    """Return "seed 1" or "mean of seeds 1, 2": what a number is of that was averaged over these seeds."""
+    return f"{'mean of ' * (len(seeds) > 1)}{numbered('seeds', seeds)}"
+
+
+def span(numbers: Collection[int]) -> str:
+    """Return "5,010" if all numbers are the same, and otherwise the least and the greatest: "1,000 to 5,010"."""
+    low, high = min(numbers), max(numbers)
+    return f"{low:,}" if low == high else f"{low:,} to {high:,}"
+
+
 def on_mean_of(languages: Sequence[str]) -> str:
     """Return "on the mean of 15 languages" or "in de"."""
     return f"on the mean of {len(languages)} languages" if len(languages) > 1 else f"in {languages[0]}"

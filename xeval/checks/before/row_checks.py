@@ -9,7 +9,7 @@ from typing import Any
 
 from xeval.kinds.rows import Rows
 from xeval.support.findings import Finding, at_most, by_language, error, fine, warning
-from xeval.support.text import one_decimal
+from xeval.support.text import one_decimal, span
 
 COMMON = 0.01  # from this share of rows on, repetition and overlap are no accident
 WORTHLESS = 0.5  # if this share of test rows is known from training, a score says nothing
@@ -21,9 +21,8 @@ def check_sizes(unit: str, train_rows: Mapping[str, int], tests: Mapping[str, Ro
     `unit` is the name for rows. `train_rows` has `found`, `expected` (0 if unknown) and `used`, and is empty if nothing
     is trained. The rows of other splits are counted when they are read.
     """
-    n_tests = sorted({len(rows) for rows in tests.values()})
-    spans = " to ".join(f"{n:,}" for n in dict.fromkeys((n_tests[0], n_tests[-1])))
-    tested = f"{spans} to test on" + f" in each of {len(tests)} languages" * (len(tests) > 1)
+    in_each = f" in each of {len(tests)} languages" if len(tests) > 1 else ""
+    tested = f"{span([len(rows) for rows in tests.values()])} to test on{in_each}"
     if not train_rows:
         return fine("rows", tested)
     used, found, expected = (train_rows[key] for key in ("used", "found", "expected"))

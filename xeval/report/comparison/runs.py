@@ -13,7 +13,7 @@ from xeval.judging.comparison.resampling import Interval
 from xeval.report.comparison import flips
 from xeval.report.comparison.parts import Parts, markdown_parts, print_parts
 from xeval.report.tables import shown_p
-from xeval.support.text import metric_in_words, numbered, one_decimal, printed_difference, signed
+from xeval.support.text import metric_in_words, one_decimal, printed_difference, seeds_in_words, signed
 
 
 def show(comparison: RunComparison, flipped: FlippedRows | None, console: Console) -> None:
@@ -88,12 +88,7 @@ def _group(comparison: RunComparison) -> str:
 
 def _sides(comparison: RunComparison) -> list[str]:
     return [
-        f"{side}: {name}, "
-        + (
-            "without training"
-            if comparison.trains_nothing
-            else f"{'mean of ' * (len(seeds) > 1)}{numbered('seeds', seeds)}"
-        )
+        f"{side}: {name}, {'without training' if comparison.trains_nothing else seeds_in_words(seeds)}"
         for side, name, seeds in (
             ("A", comparison.name_a, comparison.seeds_a),
             ("B", comparison.name_b, comparison.seeds_b),

@@ -16,7 +16,7 @@ from xeval.report.comparison import flips
 from xeval.report.comparison.parts import Parts, markdown_parts, print_parts
 from xeval.report.comparison.runs import as_object, exchanged
 from xeval.report.tables import plain, shown_p
-from xeval.support.text import metric_in_words, numbered, one_decimal, printed_difference, signed
+from xeval.support.text import metric_in_words, one_decimal, printed_difference, seeds_in_words, signed, span
 
 ORACLE = "NOT zero-shot: for each language, the checkpoint that is best on its own test labels"
 _PLURALS = {"accuracy": "accuracies"}
@@ -61,12 +61,10 @@ def _parts(comparison: SelectionComparison) -> Parts:
 
 
 def _title(comparison: SelectionComparison) -> str:
-    seeds = comparison.last_minus_dev.seeds_a
-    run = f"{comparison.model}, {comparison.configuration}"
-    what = "mean of " * (len(seeds) > 1) + numbered("seeds", seeds)
     compared = comparison.last_minus_dev
-    metric = metric_in_words(compared.metric)
-    return f"{compared.title}: which checkpoint of one training run? {run}, {what}; {metric} in %"
+    run = f"{comparison.model}, {comparison.configuration}"
+    seeds, metric = seeds_in_words(compared.seeds_a), metric_in_words(compared.metric)
+    return f"{compared.title}: which checkpoint of one training run? {run}, {seeds}; {metric} in %"
 
 
 def _sides(comparison: SelectionComparison) -> list[str]:
@@ -136,8 +134,7 @@ def _if_one_seed(comparison: SelectionComparison, cell: str) -> list[str]:
 def _notes(comparison: SelectionComparison) -> list[str]:
     compared = comparison.last_minus_dev
     mean = compared.mean
-    numbers = sorted({len(choice.steps) for choice in comparison.choices})
-    n_checkpoints = " to ".join(map(str, numbers[:1] + numbers[1:][-1:]))
+    n_checkpoints = span([len(choice.steps) for choice in comparison.choices])
     of_each = " of each seed" if len(comparison.choices) > 1 else ""
     return [
         f"* The oracle is {ORACLE}, of {n_checkpoints}{of_each}. It is an upper bound on what any choice among"

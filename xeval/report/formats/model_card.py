@@ -19,7 +19,7 @@ from xeval.results.adaptations import settings_of
 from xeval.results.configurations import sweep_of
 from xeval.results.records import NO_TRAINING, RunRecord
 from xeval.support.errors import XevalError
-from xeval.support.text import capitalised, one_line
+from xeval.support.text import capitalised, one_line, seeds_in_words
 
 
 @dataclass(frozen=True)
@@ -145,7 +145,7 @@ def _how(row: Row, language: str) -> list[str]:
     settings = settings_of(record.recipe.values) | record.recipe.overrides
     changed = [f"{key} {value}" for key, value in settings.items()]
     seeds = sorted(run.record.seed for run in row.runs if language in run.record.scores)
-    counted = [f"{'seed' if len(seeds) == 1 else 'mean of seeds'} {', '.join(map(str, seeds))}"] * record.has_seed
+    counted = [seeds_in_words(seeds)] if record.has_seed else []
     if record.computed_elsewhere:
         return ["predictions that others computed", *counted]
     if record.recipe.name == NO_TRAINING:

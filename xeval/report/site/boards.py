@@ -20,7 +20,7 @@ from xeval.report.page.heat import LEVELS
 from xeval.results.store import StoredRun
 from xeval.support.errors import StoreError, XevalError
 from xeval.support.files import safe_name
-from xeval.support.text import capitalised, metric_in_words
+from xeval.support.text import capitalised, metric_in_words, span
 
 
 @dataclass(frozen=True)
@@ -245,7 +245,7 @@ def _details(row: matrix.Row) -> dict[str, str]:
     record = row.runs[0].record
     values = ", ".join(f"{key} {value}" for key, value in record.recipe.values.items() if value is not None)
     machines = dict.fromkeys(place.processor for run in row.runs for place in run.record.environments)
-    rows = dict.fromkeys(score.n_rows for run in row.runs for score in run.record.scores.values())
+    rows = {score.n_rows for run in row.runs for score in run.record.scores.values()}
     details = {
         "recipe": f"{record.recipe.name}: {values}" if values else record.recipe.name,
         "seeds": ", ".join(str(run.record.seed) for run in row.runs) if record.has_seed else "",
@@ -253,7 +253,7 @@ def _details(row: matrix.Row) -> dict[str, str]:
         "revision": record.model.revision or "",
         "parameters of the encoder": f"{record.model.n_parameters:,}" if record.model.n_parameters else "",
         "data": f"{record.data.source}{f' @{record.data.revision}' if record.data.revision else ''}",
-        "test rows by language": " to ".join(f"{n:,}" for n in sorted({min(rows), max(rows)})),
+        "test rows by language": span(rows),
         "computed on": ", ".join(machines),
         "part of the rows": record.departure or "",
     }
