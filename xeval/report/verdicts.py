@@ -11,10 +11,15 @@ from xeval.support.text import one_decimal
 MARKS = {"reproduced": "✓", "not reproduced": "✗", "agrees": "≈", "leans low": "↓", "leans high": "↑"}
 
 
+def outcome(row: Row, language: str) -> str:
+    """Return the outcome of the verdict on the number of `row` in `language`. Empty if there is no verdict on it."""
+    cell = row.verdict.cells.get(language) if row.verdict else None
+    return cell.outcome if cell else ""
+
+
 def mark(row: Row, language: str) -> str:
     """Return the mark after the number of `row` in `language`."""
-    cell = row.verdict.cells.get(language) if row.verdict else None
-    return MARKS.get(cell.outcome, "") if cell else ""
+    return MARKS.get(outcome(row, language), "")
 
 
 def mean_mark(row: Row, n_languages: int) -> str:
@@ -29,8 +34,16 @@ def number(value: float | None, mark: str = "") -> str:
     return "–" if value is None else f"{one_decimal(value)} {mark}".rstrip()
 
 
+def notes(verdicts: Sequence[RowVerdict]) -> list[str]:
+    """Return the lines on `verdicts` below a table: what its marks mean, and what is worth saying of each verdict."""
+    lines = [line for verdict in verdicts for line in headlines(verdict, verdicts)]
+    return [legend(verdicts), *lines] if verdicts else []
+
+
 def legend(verdicts: Sequence[RowVerdict]) -> str:
-    """Explain the marks, with the tolerance behind them."""
+    """Explain the marks, with the tolerance behind them. Empty if there are no verdicts, and so no marks."""
+    if not verdicts:
+        return ""
     tolerance = verdicts[0].tolerance
     level = 100 * (1 - 2 * ALPHA)
     return (

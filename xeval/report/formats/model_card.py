@@ -177,10 +177,8 @@ def evaluation(matrix: Matrix, heading: str = "Evaluation") -> str:
         lines = table.turned(lines)
         lines[0][0] = "Language"
     numbers = pipe_table(lines[1:], lines[0], ["left"] + ["right"] * (len(lines[0]) - 1))
-    row_verdicts = matrix.verdicts
     notes = [f"{name} has no entries for the hub: {why}." for name, why in _partial(matrix).items()]
-    notes += [*matrix.footer, *([verdicts.legend(row_verdicts)] if row_verdicts else [])]
-    notes += [line for verdict in row_verdicts for line in verdicts.headlines(verdict, row_verdicts)]
+    notes += [*matrix.footer, *verdicts.notes(matrix.verdicts)]
     warning = f"> **Note.** {escape(matrix.note)}\n\n" if matrix.note else ""
     return (
         f"# {escape(heading)}\n\n{escape(capitalised(matrix.metric_in_words))} in % on {escape(matrix.title)},"

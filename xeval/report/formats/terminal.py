@@ -76,20 +76,11 @@ def _findings(matrix: Matrix) -> list[str]:
 
 def _below(matrix: Matrix) -> list[str]:
     """Return the notes on the numbers, a line each."""
-    row_verdicts = matrix.verdicts
-    legend = (
-        [
-            verdicts.legend(row_verdicts),
-            *(line for verdict in row_verdicts for line in verdicts.headlines(verdict, row_verdicts)),
-        ]
-        if row_verdicts
-        else []
-    )
     board = in_short.of(matrix)
     farthest = [f"{entry.own_name}. " * (len(board) > 1) + line for entry in board if (line := worst.of(entry.row))]
     settled = [claim for claim in matrix.claims if claim.outcome != NO_VERDICT]
     claims = [f"{verdicts.MARKS[claim.outcome]} {claim.sentence}" for claim in settled]
-    return [*legend, *farthest, *matrix.without_verdict, *claims]
+    return [*verdicts.notes(matrix.verdicts), *farthest, *matrix.without_verdict, *claims]
 
 
 def _heads(matrix: Matrix) -> tuple[list[Text], str]:

@@ -44,14 +44,12 @@ def score_lines(matrix: Matrix) -> list[Line]:
     low, high = min(values), max(values)
 
     def cell(row: Row, language: str) -> Cell:
-        value, verdict = row.cells.get(language), row.verdict
+        value = row.cells.get(language)
         if value is None:
             return Cell("–")
-        judged = verdict.cells.get(language) if verdict else None
         level = round(LEVELS * min(1.0, max(0.0, (value - low) / (high - low or 1))))
-        return Cell(
-            one_decimal(value), value, f"heat-{level}", verdicts.mark(row, language), judged.outcome if judged else ""
-        )
+        mark, outcome = verdicts.mark(row, language), verdicts.outcome(row, language)
+        return Cell(one_decimal(value), value, f"heat-{level}", mark, outcome)
 
     return [language_line(language, [cell(row, language) for row in matrix.rows]) for language in matrix.by_transfer]
 
@@ -97,7 +95,7 @@ def difference_lines(matrix: Matrix) -> tuple[list[Row], list[Line]]:
         judged = row.verdict.cells.get(language) if row.verdict else None
         comparison = judged.comparison if judged else None
         interval = f" ({signed(comparison.low)} to {signed(comparison.high)})" if comparison else ""
-        mark, outcome = verdicts.mark(row, language), judged.outcome if judged else ""
+        mark, outcome = verdicts.mark(row, language), verdicts.outcome(row, language)
         printed = signed(printed_difference(row.cells[language], row.beside.cells[language]))
         return Cell(f"{printed}{interval}", difference, f"{side}-{level}", mark, outcome)
 

@@ -60,7 +60,7 @@ def render(matrix: Matrix) -> str:
             has_gap=bool(matrix.about_gap),
             gaps=heat.gap_lines(matrix),
             transfers=[model_section.shown(exhibit) for exhibit in transfer.of(matrix)],
-            legend=verdicts.legend(row_verdicts) if row_verdicts else "",
+            legend=verdicts.legend(row_verdicts),
             marks=verdicts.MARKS,
             outcomes=OUTCOMES,
             board=board,

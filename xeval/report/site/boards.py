@@ -171,7 +171,6 @@ def _board(built: Matrix, pages: Mapping[str, str], name_metric: bool) -> Board:
     lines, why_no_ranks = _ranked(lines, built)
     lines.sort(key=lambda line: (line.mean is None, -(line.mean or 0.0), line.name))
     metric = metric_in_words(built.metric)
-    row_verdicts = built.verdicts
     return Board(
         built.task,
         f"{built.title}, {metric}" if name_metric else built.title,
@@ -179,7 +178,7 @@ def _board(built: Matrix, pages: Mapping[str, str], name_metric: bool) -> Board:
         built.note,
         [describe(language) for language in built.languages],
         lines,
-        verdicts.legend(row_verdicts) if row_verdicts else "",
+        verdicts.legend(built.verdicts),
         [*built.footer, *why_no_ranks],
     )
 
@@ -202,7 +201,6 @@ def _line(row: matrix.Row, built: Matrix, pages: Mapping[str, str], low: float, 
     verdict = row.verdict
     entries = {}
     for language, value in row.cells.items():
-        judged = verdict.cells.get(language) if verdict else None
         seeds = [run.record.scores[language] for run in row.runs if language in run.record.scores]
         bounds = [(100 * seed.ci95[0], 100 * seed.ci95[1]) for seed in seeds]
         values = [100 * seed.value for seed in seeds]
@@ -211,7 +209,7 @@ def _line(row: matrix.Row, built: Matrix, pages: Mapping[str, str], low: float, 
             round(LEVELS * (value - low) / (high - low or 1)),
             tuple(map(statistics.fmean, zip(*bounds, strict=True))) if bounds else None,  # type: ignore[arg-type]
             verdicts.mark(row, language),
-            judged.outcome if judged else "",
+            verdicts.outcome(row, language),
             statistics.stdev(values) if len(values) > 1 else None,
         )
     mean = [row.cells.get(language, math.nan) for language in built.languages]
