@@ -145,6 +145,16 @@ def _is_adapted_as(record: RunRecord, row: ReferenceRow) -> bool:
     return settings_of(record.recipe.values) == settings_of(row.model_dump())
 
 
+def same_task(registered: Task | None, runs: Iterable[StoredRun]) -> Task | None:
+    """Return the task `registered` under the name of the task of `runs`, or None if their labels are not its own.
+
+    They are then of another task, which somebody gave the same name.
+    """
+    if registered is None or any(run.record.labels not in (None, list(registered.labels)) for run in runs):
+        return None
+    return registered
+
+
 def why_partial(record: RunRecord, task: Task | None) -> str | None:
     """Return why the run does not cover all rows of the task, in words, or None if it does as far as is known.
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from xeval.checks.after.diagnose import n_causes as n_causes_of
 from xeval.definitions.registry import all_tasks, get_reference
 from xeval.definitions.task import Task
-from xeval.judging.verdict import Tolerance
+from xeval.judging.verdict import Tolerance, same_task
 from xeval.report import findings, matrix
 from xeval.report.formats import Format, render_as
 from xeval.report.formats.model_card import Footprint
@@ -234,8 +234,7 @@ def matrix_of(
 def _beside_table(
     runs: list[StoredRun], task: str, known: Task | None, reference: str | None, tolerance: Tolerance | None
 ) -> matrix.Matrix:
-    if known is not None and any(run.record.labels not in (None, list(known.labels)) for run in runs):
-        known = None
+    known = same_task(known, runs)
     default = known.default_reference if known else None
     name = reference if reference is not None else default
     table = get_reference(name) if name is not None else None

@@ -5,6 +5,7 @@ Numbers are those of the comparison matrix, so a report and a leaderboard cannot
 
 import math
 import statistics
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import count
@@ -14,6 +15,7 @@ from xeval.definitions.reference import Reference
 from xeval.definitions.task import Task
 from xeval.judging.comparison.ranked_runs import load_rank_intervals
 from xeval.judging.comparison.ranking import ALPHA, RankInterval
+from xeval.judging.verdict import same_task
 from xeval.report import matrix, verdicts
 from xeval.report.matrix import Matrix
 from xeval.report.page.heat import LEVELS
@@ -117,17 +119,15 @@ def build(runs: Sequence[StoredRun], tasks: Mapping[str, Task], tables: Mapping[
     if not scored:
         raise StoreError("no run with a score there; make some with: xeval run xnli-mini --model mini-mbert")
     pages = _pages({run.record.model.id for run in scored}, "models")
-    kinds = sorted({(run.record.task, run.record.metric) for run in scored})
-    several = [task for task, _ in kinds]
+    subjects = sorted({(run.record.task, run.record.metric) for run in scored})
+    n_metrics = Counter(task for task, _ in subjects)
     boards = []
-    for task, metric in kinds:
+    for task, metric in subjects:
         of_task = [run for run in scored if (run.record.task, run.record.metric) == (task, metric)]
-        known = tasks.get(task)
-        if known is not None and any(run.record.labels not in (None, list(known.labels)) for run in of_task):
-            known = None  # a different task with the same name
+        known = same_task(tasks.get(task), of_task)
         table = tables.get(known.default_reference or "") if known else None
         built = matrix.build(of_task, task, table, known=known)
-        boards.append(_board(built, pages, several.count(task) > 1))
+        boards.append(_board(built, pages, name_metric=n_metrics[task] > 1))
     languages = sorted(
         {language for board in boards for language in board.languages}, key=lambda own: (own.name, own.code)
     )
