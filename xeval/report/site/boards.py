@@ -3,7 +3,6 @@
 Numbers are those of the comparison matrix, so a report and a leaderboard cannot disagree.
 """
 
-import math
 import statistics
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -212,13 +211,12 @@ def _line(row: matrix.Row, built: Matrix, pages: Mapping[str, str], low: float, 
             verdicts.outcome(row, language),
             statistics.stdev(values) if len(values) > 1 else None,
         )
-    mean = [row.cells.get(language, math.nan) for language in built.languages]
     model = row.runs[0].record.model.id if row.runs else ""
     return Line(
         row.name,
         row.published,
         entries,
-        None if any(map(math.isnan, mean)) else statistics.fmean(mean),
+        row.mean_all,
         verdicts.MARKS.get(verdict.mean.outcome, "") if verdict else "",
         f"{verdict.mean.what}: {verdict.mean.outcome}" if verdict else "",
         row.seeds,
