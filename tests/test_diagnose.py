@@ -14,6 +14,7 @@ from transformers import AutoModel, AutoTokenizer
 
 from tests.helpers import tiny, toy
 from tests.helpers.checkpoints import LABELS
+from tests.helpers.predictions import save_predictions
 from tests.helpers.sample_record import run_record, score
 from xeval.checks.after.diagnose import diagnose, diagnose_run
 from xeval.checks.after.prediction_signatures import (
@@ -31,6 +32,7 @@ from xeval.checks.after.record_signatures import (
 from xeval.definitions.reference import Reference, ReferenceRow
 from xeval.definitions.registry import get_reference, get_task
 from xeval.judging.health import collapse
+from xeval.report.from_folder import findings_by_task
 from xeval.results.records import Limits, Majority, RunRecord, SelectionPoint
 from xeval.results.store import StoredRun, load_record, save_record
 from xeval.runs.callbacks import Callback
@@ -446,3 +448,15 @@ def test_the_same_missing_rows_are_said_once_for_all_languages():
         "60 predictions for 120 rows (60 rows missing, 0 counted again) in each of 2 languages (de en);"
         " es 90 predictions for 120 rows (30 rows missing, 0 counted again)"
     )
+
+
+@pytest.mark.parametrize(
+    ("labels", "is_found"), [(["entailment", "neutral", "contradiction"], True), (["yes", "maybe", "no"], False)]
+)
+def test_rows_of_a_task_with_another_tasks_name(tmp_path, labels, is_found):
+    gold = np.arange(300) % 3
+    sha256 = save_predictions(tmp_path, "de", np.eye(3)[np.roll(gold, 40)], gold)
+    scores = {"de": score(1 / 3, 300, predictions_sha256=sha256)}
+    record = run_record(task="xnli", labels=labels, scores=scores, limits=Limits())
+    [found] = findings_by_task([StoredRun(tmp_path, record)]).values()
+    assert any("missing or repeated rows" in finding.name for finding in found) == is_found

@@ -210,7 +210,7 @@ def findings_by_task(
         by_task.setdefault(run.record.task, []).append(run)
     known, result = all_tasks(tasks_dirs), {}
     for name, of_task in by_task.items():
-        definition = known.get(name)
+        definition = same_task(known.get(name), of_task)
         table = reference or (definition and definition.default_reference)
         result[name] = findings.of(of_task, definition, get_reference(table) if table else None)
     return result
