@@ -31,7 +31,6 @@ class Definition:
     metric: str  # in words
     over: str
     value: float  # a fraction, the mean of the seeds
-    is_own: bool  # whether the run was scored by this metric
 
     def reaches(self, published: Printed) -> bool:
         """Return whether this value in percent prints as `published`, with as many decimals."""
@@ -49,7 +48,6 @@ def definitions(runs: Sequence[StoredRun], task: Task, others: Sequence[OtherSco
     known already. Raises StoreError for predictions that cannot be read.
     """
     values = scores_by_metric(runs, others)
-    own = runs[0].record.metric
     languages = [language for language in task.languages if all(language in run.record.scores for run in runs)]
     sets = _sets(languages, task)
     definitions = []
@@ -57,11 +55,9 @@ def definitions(runs: Sequence[StoredRun], task: Task, others: Sequence[OtherSco
         for name, members in sets.items():
             if set(members) <= of_language.keys():
                 value = float(np.mean([of_language[language] for language in members]))
-                definitions.append(Definition(metric_in_words(metric), name, value, metric == own))
+                definitions.append(Definition(metric_in_words(metric), name, value))
     for metric, of_language in values.items():
-        definitions += [
-            Definition(metric_in_words(metric), lang, of_language[lang], metric == own) for lang in languages
-        ]
+        definitions += [Definition(metric_in_words(metric), lang, of_language[lang]) for lang in languages]
     return definitions
 
 

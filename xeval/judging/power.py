@@ -29,9 +29,8 @@ class Power:
     cell: float  # of a single cell, on average
 
 
-def power_of(row: ReferenceRow, task: Task, seeds: Sequence[int], tolerance: Tolerance | None = None) -> list[Power]:
+def power_of(row: ReferenceRow, task: Task, seeds: Sequence[int]) -> list[Power]:
     """Return, for each number in `seeds`, how often `row` would be called reproduced if it holds for our training."""
-    tolerance = tolerance or Tolerance()
     expected = _expected(row, task)
     mean = published_mean(row), spread_of_mean(task.of_kind.assumed_spread, list(expected.values()))
     by_spread = sorted(expected, key=lambda language: expected[language].sd)
@@ -40,8 +39,8 @@ def power_of(row: ReferenceRow, task: Task, seeds: Sequence[int], tolerance: Tol
     return [
         Power(
             n_seeds,
-            share_reproduced(n_seeds, *mean, tolerance.mean),
-            float(np.mean([share_reproduced(n_seeds, *cell, tolerance.cell) for cell in cells])),
+            share_reproduced(n_seeds, *mean, Tolerance.mean),
+            float(np.mean([share_reproduced(n_seeds, *cell, Tolerance.cell) for cell in cells])),
         )
         for n_seeds in seeds
     ]

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 SEED = 20181101  # for the bootstrap
 N_RESAMPLES = 10_000
+LEVEL = 0.95  # of every interval
 MOST_LABELS = 20  # a record holds no confusion matrix for more labels
 
 
@@ -113,36 +114,36 @@ def compare_with_float32(
     )
 
 
-def interval(measure: Measure, tally: np.ndarray, groups: np.ndarray, level: float = 0.95) -> tuple[float, float]:
-    """Return the interval of a metric over an (N, K) `tally` whose rows were drawn in (N,) `groups`.
+def interval(measure: Measure, tally: np.ndarray, groups: np.ndarray) -> tuple[float, float]:
+    """Return the 95 % interval of a metric over an (N, K) `tally` whose rows were drawn in (N,) `groups`.
 
     It is Wilson's if the metric is a share of rows. Otherwise its ends are percentiles of a bootstrap over groups.
     """
     if measure.metric.is_share_of_rows:
-        return clustered_wilson_interval(measure.right(tally), groups, level)
+        return clustered_wilson_interval(measure.right(tally), groups)
     sums = sums_of_groups(tally, groups)
     if len(sums) < 2:
         return 0.0, 1.0  # a single group says nothing about other groups
     rng, value = np.random.default_rng(SEED), measure.over(tally)
     values = np.concatenate([measure.value(sums[chosen].sum(axis=1)) for chosen in draws(rng, len(sums), N_RESAMPLES)])
-    low, high = np.quantile(values, [(1 - level) / 2, (1 + level) / 2]).tolist()
+    low, high = np.quantile(values, [(1 - LEVEL) / 2, (1 + LEVEL) / 2]).tolist()
     return min(low, value), max(high, value)
 
 
-def clustered_wilson_interval(correct: np.ndarray, groups: np.ndarray, level: float = 0.95) -> tuple[float, float]:
-    """Return Wilson's score interval for the mean of (N,) booleans drawn in groups.
+def clustered_wilson_interval(correct: np.ndarray, groups: np.ndarray) -> tuple[float, float]:
+    """Return Wilson's 95 % score interval for the mean of (N,) booleans drawn in groups.
 
     The number of rows is divided by the design effect: the variance of the mean with groups as the sampling unit,
     divided by the binomial variance (Korn and Graubard 1998, Survey Methodology 24(2); Miller 2024, arXiv:2411.00640).
     A design effect below 1 is treated as 1.
     """
     n, accuracy = len(correct), float(np.mean(correct))
-    return wilson_interval(accuracy, n / max(1.0, design_effect(correct, groups)), level)
+    return wilson_interval(accuracy, n / max(1.0, design_effect(correct, groups)))
 
 
-def wilson_interval(accuracy: float, n_effective: float, level: float = 0.95) -> tuple[float, float]:
-    """Return Wilson's score interval for a share of rows that are worth `n_effective` independent rows."""
-    z = float(norm.ppf((1 + level) / 2))
+def wilson_interval(accuracy: float, n_effective: float) -> tuple[float, float]:
+    """Return Wilson's 95 % score interval for a share of rows that are worth `n_effective` independent rows."""
+    z = float(norm.ppf((1 + LEVEL) / 2))
     centre = (accuracy + z * z / (2 * n_effective)) / (1 + z * z / n_effective)
     half = (
         z

@@ -114,20 +114,20 @@ def _of_draws(measure: Measure, sums: np.ndarray, chosen: np.ndarray) -> np.ndar
     return mean
 
 
-def exchange_p(rows: PairedTallies, seed: int = SEED, n_exchanges: int = N_EXCHANGES) -> float:
+def exchange_p(rows: PairedTallies, seed: int = SEED) -> float:
     """Return the two-sided p of approximate randomisation.
 
     The null hypothesis is that A's and B's answers to a group of rows can be exchanged. Noreen 1989, *Computer
     Intensive Methods for Testing Hypotheses*; Yeh 2000, https://aclanthology.org/C00-2137. The tallies of several seeds
-    are averaged row by row first. The smallest possible p is 1 / (`n_exchanges` + 1).
+    are averaged row by row first. The smallest possible p is 1 / (N_EXCHANGES + 1).
     """
     rng, measure = np.random.default_rng(seed), rows.measure
     a, b = (sums_of_groups(side.mean(axis=0), rows.groups) for side in (rows.tallies_a, rows.tallies_b))  # (G, K)
     observed = abs(float(measure.value(b.sum(axis=0)) - measure.value(a.sum(axis=0))))
     n_as_large = 0
-    for _ in range(0, n_exchanges, step := 500):
+    for _ in range(0, N_EXCHANGES, step := 500):
         flips = rng.integers(0, 2, (step, len(a))).astype(np.float64)  # (500, G)
         moved = flips @ (b - a)  # (500, K): what A gains and B loses
         differences = measure.value(b.sum(axis=0) - moved) - measure.value(a.sum(axis=0) + moved)
         n_as_large += int((np.abs(differences) >= observed - 1e-12).sum())
-    return (n_as_large + 1) / (n_exchanges + 1)
+    return (n_as_large + 1) / (N_EXCHANGES + 1)
