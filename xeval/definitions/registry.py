@@ -51,6 +51,11 @@ def user_folders(tasks_dirs: Sequence[Path]) -> list[Path]:
     return folders
 
 
+def is_path(name: str) -> bool:
+    """Return whether `name` is meant as the path of a definition's file, not as its name."""
+    return name.endswith(".toml") or os.sep in name
+
+
 def _find_all(folders: Sequence[Path], noun: type[Definition]) -> dict[str, tuple[Path, Definition]]:
     by_name: dict[str, tuple[Path, Definition]] = {}
     for folder in dict.fromkeys(folder.resolve() for folder in folders):
@@ -112,7 +117,7 @@ def _known(folders: Sequence[Path], noun: type[Definition]) -> dict[str, tuple[P
 
 
 def _find(name: str, noun: type[Definition], folders: Sequence[Path]) -> tuple[Path, Definition]:
-    if name.endswith(".toml") or os.sep in name:
+    if is_path(name):
         path = in_home(name)
         other = _noun_in(path)
         if other not in (None, noun):
@@ -161,7 +166,7 @@ def is_suite(name: str, tasks_dirs: Sequence[Path] = ()) -> bool:
 
     A file that also lists `models` is a grid instead.
     """
-    if name.endswith(".toml") or os.sep in name:
+    if is_path(name):
         return _noun_in(in_home(name)) is Suite
     return name in all_suites() and name not in all_tasks(tasks_dirs)
 

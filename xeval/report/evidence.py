@@ -63,7 +63,7 @@ def together(parts: Sequence[Evidence]) -> Evidence:
 
 
 def _evidence(table: pa.Table) -> Evidence:
-    bins = reliability(column(table, "logits").astype(np.float64), column(table, "label"))
+    bins = reliability(column(table, "logits"), column(table, "label"))
     return Evidence(label_counts(table), bins, expected_calibration_error(bins))
 
 

@@ -62,9 +62,11 @@ def plan(
     known, notes = all_tasks(tasks_dirs), list[str]()
     tasks = sorted({run.record.task for run in runs})
     files = {_path_of(run): _content_of(run) for run in runs}
-    matrices = {task: from_folder.matrix_of(_of(runs, task), task, reference, None, tasks_dirs) for task in tasks}
-    for matrix in matrices.values():
-        _refuse_damaged(matrix)
+    matrices: dict[str, Matrix] = {}
+    for task in tasks:
+        of_task = [run for run in runs if run.record.task == task]
+        matrices[task] = from_folder.matrix_of(of_task, task, reference, None, tasks_dirs)
+        _refuse_damaged(matrices[task])
     for task, matrix in matrices.items():
         text, note = _eval_results(matrix, known.get(task), _source(repo_id, task))
         files |= {f".eval_results/xeval-{safe_name(task)}.yaml": text.encode()} if text else {}
@@ -85,10 +87,6 @@ def _refuse_damaged(matrix: Matrix) -> None:
     for finding in matrix.findings:
         if any(str(run.folder) in finding.line for run in matrix.runs):
             raise StoreError(f"nothing was pushed: {finding.line}")
-
-
-def _of(runs: Sequence[StoredRun], task: str) -> list[StoredRun]:
-    return [run for run in runs if run.record.task == task]
 
 
 def _repository_of(runs: Sequence[StoredRun]) -> str:

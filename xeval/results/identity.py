@@ -125,9 +125,9 @@ def lasting_values(values: Mapping[str, Any]) -> dict[str, Any]:
     """Return a recipe's values without the keys that 0.1.0 did not have and that are at their default."""
     fields = Recipe.model_fields
     return {
-        key: _plain(value)
+        key: canonical(value)
         for key, value in values.items()
-        if key in _FIRST_KEYS or key not in fields or _plain(value) != _plain(fields[key].default)
+        if key in _FIRST_KEYS or key not in fields or canonical(value) != canonical(fields[key].default)
     }
 
 
@@ -139,8 +139,8 @@ def with_later_keys(values: Mapping[str, Any]) -> dict[str, Any]:
     return {**values, **{key: field.default for key, field in Recipe.model_fields.items() if key in later}}
 
 
-def _plain(value: Any) -> Any:
+def canonical(value: Any) -> Any:
     """Return `value` as a list for a tuple and as an int for a whole float, so that equal values give the same JSON."""
     if isinstance(value, tuple | list):
-        return [_plain(part) for part in value]
+        return [canonical(part) for part in value]
     return int(value) if isinstance(value, float) and value.is_integer() else value

@@ -374,8 +374,8 @@ def _absolute(path: str | os.PathLike[str]) -> str:
 
 
 def _path_or_name(definition: str) -> str:
-    """Return a definition's name as it is, or its file's full path; names and paths differ as in the registry."""
-    return _absolute(definition) if definition.endswith(".toml") or os.sep in definition else definition
+    """Return a definition's name as it is, or its file's full path."""
+    return _absolute(definition) if registry.is_path(definition) else definition
 
 
 def _absolute_model(model: str) -> str:

@@ -10,7 +10,7 @@ from itertools import permutations
 
 import numpy as np
 
-from xeval.checks.after.record_signatures import FEW_ROWS
+from xeval.checks.after.record_signatures import FEW_ROWS, NEARLY_CONSTANT
 from xeval.kinds.classification import PLACEHOLDER_FROM
 from xeval.results.records import RunRecord
 from xeval.support.findings import Finding, by_language, error, warning
@@ -21,7 +21,6 @@ CLEARLY = 0.1  # accuracy by which another order of labels has to be better
 STANDARD_ERRORS = 4  # and by this many of them
 MOST_SHIFTED = 3  # rows
 FEW_WRONG = 20  # predictions; with fewer, two languages may have the same ones by chance
-NEARLY_CONSTANT = 0.95  # share of predictions with one label
 DRIFT = 0.15  # share of predictions by which a label is given too often, beyond that of the training language
 USUAL_GOLD = 0.7  # if one label is this share of the gold labels, predictions may be mostly that label too
 

@@ -17,7 +17,7 @@ from xeval.support.text import counted, metric_in_words, one_decimal
 LEARNT = 0.10  # this far above chance, something has been learnt
 UNDERFITTED = 0.20  # even a short training run gets this far above chance
 FEW_ROWS = 100  # below this many, a share of rows is not interpreted
-ONE_LABEL = 0.95  # share of predictions with one label that counts as one label throughout, another finding
+NEARLY_CONSTANT = 0.95  # share of predictions with one label that counts as one label throughout
 EPOCHS_ENOUGH = 0.5  # of the task's training rows
 LOW = 1.5  # points below published, on the mean
 LOW_EACH = 0.5  # and in every language
@@ -129,7 +129,8 @@ def no_better_than_one_label(record: RunRecord) -> Finding | None:
     shares = {
         language: score.of_majority
         for language, score in record.scores.items()
-        if score.n_rows >= FEW_ROWS and (score.n_most_predicted or 0) < ONE_LABEL * score.n_rows
+        if score.n_rows >= FEW_ROWS
+        and (score.n_most_predicted or 0) < NEARLY_CONSTANT * score.n_rows  # else `one_label_throughout` says so
     }
     below = {name: share for name, share in shares.items() if share is not None and _value(record, name) <= share}
     if not below:

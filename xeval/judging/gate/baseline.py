@@ -16,6 +16,7 @@ from xeval.definitions.reference import Percentage
 from xeval.definitions.toml import Frozen, LanguageCode, Text, read_definition
 from xeval.results.adaptations import settings_of
 from xeval.results.configurations import in_words
+from xeval.results.identity import canonical
 from xeval.results.records import Fraction, Limits, Sha256
 from xeval.support.errors import StoreError
 from xeval.support.files import write_output
@@ -138,11 +139,7 @@ class Baseline(Frozen):
 
 def key_of(task: str, model: str, values: Mapping[str, Setting], metric: str) -> str:
     """Return a text that is equal for runs that may be compared with each other."""
-    # 4 and 4.0 are equal in Python, but JSON writes them differently.
-    plain = {
-        key: int(value) if isinstance(value, float) and value.is_integer() else value for key, value in values.items()
-    }
-    return json.dumps([task, model, plain, metric], sort_keys=True)
+    return json.dumps([task, model, {key: canonical(value) for key, value in values.items()}, metric], sort_keys=True)
 
 
 def read(path: Path) -> Baseline:
@@ -177,6 +174,5 @@ def to_toml(baseline: Baseline) -> str:
     for configuration in content["configurations"]:
         if configuration["metric"] == ACCURACY:
             del configuration["metric"]
-    for configuration in content["configurations"]:
         configuration["languages"] = {name: inline(cell) for name, cell in configuration["languages"].items()}
     return HEADER + "\n" + tomlkit.dumps(content)
