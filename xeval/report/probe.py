@@ -77,8 +77,9 @@ def _title(probe: Probe) -> str:
 
 
 def _header(probe: Probe) -> list[str]:
-    bits = list(_IN_WORDS.values())[: 2 if probe.is_parallel else 0] or [_IN_WORDS["bits_per_character"]]
+    per_sentence = [_IN_WORDS["bits_per_sentence"]] if probe.is_parallel else []
     scored = [metric_in_words(_only(probe)[0].metric)] if _only(probe) else []
+    bits = [*per_sentence, _IN_WORDS["bits_per_character"]]
     return ["language", *bits, "pseudo-perplexity per piece", "pieces per word", *scored]
 
 

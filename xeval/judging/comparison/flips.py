@@ -104,15 +104,18 @@ def _in_words(language: PairedLanguage, rows: Sequence[int], kind: type[Kind], l
     """Return what `_numbers` does, in words."""
     if not rows:
         return []
-    sides = [
-        [kind.in_a_word(table.take(rows), labels) for table in side] for side in (language.files_a, language.files_b)
-    ]
-    gold = [next(filter(None, known), "") for known in zip(*(own for side in sides for own, _ in side), strict=True)]
-    answers_a, answers_b = (
-        [Counter(of_row).most_common(1)[0][0] for of_row in zip(*(predictions for _, predictions in side), strict=True)]
-        for side in sides
+    seeds_a, seeds_b = (
+        [kind.in_a_word(table.take(rows), labels) for table in files] for files in (language.files_a, language.files_b)
     )
+    known = [right for right, _ in (*seeds_a, *seeds_b)]
+    gold = [next(filter(None, of_row), "") for of_row in zip(*known, strict=True)]  # from the first file that has it
+    answers_a, answers_b = (_most_frequent([given for _, given in seeds]) for seeds in (seeds_a, seeds_b))
     return list(zip(gold, answers_a, answers_b, strict=True))
+
+
+def _most_frequent(predictions: Sequence[Sequence[str]]) -> list[str]:
+    """Return the most frequent of the `predictions` of several seeds for each row, the earliest seed's of equals."""
+    return [Counter(of_row).most_common(1)[0][0] for of_row in zip(*predictions, strict=True)]
 
 
 def _sentences(

@@ -81,6 +81,9 @@ def _loss(row: LanguageRetention) -> float:
 def _row(row: LanguageRetention, loss: float, at_home: float | None) -> list[str]:
     """Return the cells of a language. The two parts of its loss are printed so that they add up to it."""
     above = row.kept_above_chance
+    parts = ("–", "–")
+    if at_home is not None:
+        parts = one_decimal(at_home), one_decimal(printed_difference(loss, at_home))
     return [
         row.language,
         one_decimal(100 * row.value_a),
@@ -88,7 +91,7 @@ def _row(row: LanguageRetention, loss: float, at_home: float | None) -> list[str
         *_shown(row.kept),
         one_decimal(100 * above.value) if above is not None else "–",
         one_decimal(loss),
-        *((one_decimal(at_home), one_decimal(printed_difference(loss, at_home))) if at_home is not None else "––"),
+        *parts,
         f"{row.kappa:.2f}" if row.kappa is not None else "–",
         row.script,
     ]
