@@ -258,7 +258,7 @@ def prepare_grid(  # noqa: PLR0913  what `run` takes
         checkpoint = checkpoints[model]
         recipe = with_layer(changed[name], checkpoint)
         compute = devices.choose(device, dtype, hidden_size(checkpoint))
-        for seed in drawn_with(seeds, recipe, train):
+        for seed in seeds_to_run(seeds, recipe, train):
             spec = RunSpec(
                 definition, checkpoint, recipe, overrides or {}, seed, train, corpus, compute, declared.get(model)
             )
@@ -267,13 +267,13 @@ def prepare_grid(  # noqa: PLR0913  what `run` takes
                 same.setdefault(model, specs[identity].checkpoint.id)
             asked.setdefault(identity, (model, name))
             unchanged.setdefault(identity, recipes[name])
-    _say_of_same_files(same, seeds_of, reporter)
+    _report_same_files(same, seeds_of, reporter)
     findings = _preflight(specs, unchanged, codes, reporter, bool(sweep))
     specs, unchanged, failed = with_chosen_values(sweep or {}, specs, unchanged, Path(results), reporter)
     findings = _preflight(specs, unchanged, codes, reporter, bool(sweep), findings)
     known = known_runs(Path(results), definition.name)
     _check_declared(specs.values(), known)
-    _say_of_first_rows(specs.values(), known, reporter)
+    _report_first_rows(specs.values(), known, reporter)
     runs = [
         OneRun(
             spec,
@@ -331,12 +331,13 @@ def trained_on(task: Task, language: str, train: bool) -> Task:
     return task.trained_on(code)
 
 
-def drawn_with(seeds: Sequence[int], recipe: Recipe, train: bool) -> Sequence[int]:
-    """Return the seeds to run a model with."""
-    return (train and seeds) or [recipe.seed]
+def seeds_to_run(seeds: Sequence[int], recipe: Recipe, train: bool) -> Sequence[int]:
+    """Return the seeds to run a model with: those asked for, or else the recipe's own, as without training."""
+    return seeds if train and seeds else [recipe.seed]
 
 
-def _say_of_same_files(same: Mapping[str, str], seeds_of: str | None, reporter: Reporter) -> None:
+def _report_same_files(same: Mapping[str, str], seeds_of: str | None, reporter: Reporter) -> None:
+    """Report models with the same files as another. Raises DefinitionError if they were declared to be two seeds."""
     for model, other in same.items():
         if seeds_of is not None:
             raise DefinitionError(
@@ -372,7 +373,7 @@ def _known_by_its_files(checkpoint: Checkpoint, known: Sequence[StoredRun]) -> C
     return replace(checkpoint, published_as=published_as, published_by=published_by)
 
 
-def _say_of_first_rows(specs: Iterable[RunSpec], known: Sequence[StoredRun], reporter: Reporter) -> None:
+def _report_first_rows(specs: Iterable[RunSpec], known: Sequence[StoredRun], reporter: Reporter) -> None:
     """Report runs like these that version 0.1.0 evaluated on the first rows; they are kept apart from these."""
     for run in known:
         limits = run.record.limits

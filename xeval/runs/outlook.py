@@ -27,7 +27,7 @@ from xeval.results.records import Limits, RunRecord
 from xeval.results.run_on_disk import RunOnDisk
 from xeval.results.store import StoredRun, known_runs
 from xeval.runs.forecast import Speed, kept_speed, rows_of_training, speed_key, speed_of_runs
-from xeval.runs.grid import TaskGrid, define, drawn_with, seeds_for, table_to_reproduce
+from xeval.runs.grid import TaskGrid, define, seeds_for, seeds_to_run, table_to_reproduce
 from xeval.runs.preflight import count_checkpoint_weights
 from xeval.runs.spec import limits, recipe_record
 from xeval.runs.suite import FileGrid, options_of, pairs_of
@@ -203,10 +203,10 @@ class _TaskOutlook:
         return {what: n_bytes for what, n_bytes in missing.items() if n_bytes != 0}
 
     def runs(self) -> list[NamedRun]:
-        runs = []
+        runs, seeds = [], self._options.get("seeds") or ()
         for name, recipe in self._pairs:
             model = _ModelOutlook(self, ModelName.parse(name), self._defined.changed[recipe], self._options)
-            runs += [model.run(seed) for seed in drawn_with(self._options.get("seeds") or (), model.recipe, self.train)]
+            runs += [model.run(seed) for seed in seeds_to_run(seeds, model.recipe, self.train)]
         return runs
 
     def known_of(self, model: ModelName) -> list[StoredRun]:
