@@ -6,11 +6,12 @@ model takes a few steps and predicts a few rows, which takes seconds, and the me
 
 import hashlib
 import json
+import math
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import Field, ValidationError
 
@@ -106,7 +107,7 @@ class Forecast(Frozen):
 def forecast(run: OneRun, languages: Sequence[str]) -> Forecast:
     """Return what is left to do of `run` in `languages`, without a speed."""
     spec = run.spec
-    n_trained, n_selected, n_points = _rows_of_training(spec)
+    training = _rows_of_training(spec)
     record = run.disk.newest()
     missing = list(languages) if run.every_checkpoint else list(run.disk.unfinished(record, languages))
     trained = record.training if record is not None else None
@@ -115,34 +116,43 @@ def forecast(run: OneRun, languages: Sequence[str]) -> Forecast:
     is_kept = trained is not None and kept_weights(run.identity, trained.weights_sha256) is not None
     is_training = spec.train and bool(missing) and (run.every_checkpoint or not is_kept)
     n_tested = sum(len(spec.corpus.test(language)) for language in missing)
-    n_tested *= 1 + n_points * run.every_checkpoint
+    n_tested *= 1 + training.n_checkpoints * run.every_checkpoint
     return Forecast(
-        rows_trained=n_trained if is_training else 0,
-        rows_evaluated=n_tested + (n_selected if is_training else 0),
+        rows_trained=training.n_trained if is_training else 0,
+        rows_evaluated=n_tested + (training.n_predicted if is_training else 0),
         n_weights=count_checkpoint_weights(spec.checkpoint),
         is_training=is_training,
         predictions_bytes=PREDICTION_BYTES * n_tested,
     )
 
 
-def _rows_of_training(spec: RunSpec) -> tuple[int, int, int]:
+class RowsOfTraining(NamedTuple):
+    """The rows that go through the encoder in a training run, and the checkpoints that it measures."""
+
+    n_trained: int = 0  # each counted as often as it is seen
+    n_predicted: int = 0  # forward passes alone: to choose a checkpoint or, if the encoder is frozen, to remember
+    n_checkpoints: int = 0
+
+
+def _rows_of_training(spec: RunSpec) -> RowsOfTraining:
     """Return `rows_of_training` for the rows of the run's corpus."""
     if not spec.train:
-        return 0, 0, 0
+        return RowsOfTraining()
     selected_on = spec.corpus.selection.first(spec.recipe.selection_rows) if spec.task.has_selection else ()
     return rows_of_training(spec.recipe, len(spec.corpus.train), len(selected_on))
 
 
-def rows_of_training(recipe: Recipe, n_rows: int, n_selection: int) -> tuple[int, int, int]:
-    """Count the rows trained on, each as often as it is seen; rows predicted to choose a checkpoint; and checkpoints.
+def rows_of_training(recipe: Recipe, n_rows: int, n_selection: int) -> RowsOfTraining:
+    """Count what a training run on `n_rows` reads, with `n_selection` rows to select on.
 
     Patience may end a training run sooner.
     """
-    n_steps, every = count_steps(recipe, n_rows), recipe.evaluate_every_steps or -(-n_rows // recipe.batch_size)
-    n_points = -(-n_steps // every)
+    n_steps = count_steps(recipe, n_rows)
+    every = recipe.evaluate_every_steps or math.ceil(n_rows / recipe.batch_size)  # steps of an epoch
+    n_checkpoints = math.ceil(n_steps / every)
     if recipe.adaptation == "frozen":  # the encoder runs once for each row, and what follows costs next to nothing
-        return 0, n_rows + n_selection, n_points
-    return n_steps * recipe.batch_size, n_selection * n_points, n_points
+        return RowsOfTraining(0, n_rows + n_selection, n_checkpoints)
+    return RowsOfTraining(n_steps * recipe.batch_size, n_selection * n_checkpoints, n_checkpoints)
 
 
 class Speeds:

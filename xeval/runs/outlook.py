@@ -26,7 +26,7 @@ from xeval.results.identity import lasting_values
 from xeval.results.records import Limits, RunRecord
 from xeval.results.run_on_disk import RunOnDisk
 from xeval.results.store import StoredRun, known_runs
-from xeval.runs.forecast import Speed, kept_speed, rows_of_training, speed_key, speed_of_runs
+from xeval.runs.forecast import RowsOfTraining, Speed, kept_speed, rows_of_training, speed_key, speed_of_runs
 from xeval.runs.grid import TaskGrid, define, seeds_for, seeds_to_run, table_to_reproduce
 from xeval.runs.preflight import count_checkpoint_weights
 from xeval.runs.spec import limits, recipe_record
@@ -289,11 +289,10 @@ class _ModelOutlook:
         n_selection = self._count("selection", english, self.recipe.selection_rows) if self._task.has_selection else 0
         if self._speed is None or None in tested or (trains and None in (n_rows, n_selection)):
             return None
-        n_tested, trained = sum(n or 0 for n in tested), (0, 0, 0)
-        if trains:
-            trained = rows_of_training(self.recipe, n_rows or 0, n_selection or 0)
-        n_tested *= 1 + trained[2] * self._every_checkpoint
-        return trained[0] * self._speed.trained_s + (trained[1] + n_tested) * self._speed.evaluated_s
+        training = rows_of_training(self.recipe, n_rows or 0, n_selection or 0) if trains else RowsOfTraining()
+        n_tested = sum(n or 0 for n in tested) * (1 + training.n_checkpoints * self._every_checkpoint)
+        n_evaluated = training.n_predicted + n_tested
+        return training.n_trained * self._speed.trained_s + n_evaluated * self._speed.evaluated_s
 
     def _count(self, role: str, language: str, most: int | None) -> int | None:
         """Return how many rows of a split are used, at most `most`; None if neither `most` nor the task tells."""
