@@ -30,8 +30,11 @@ def is_shared_out(on: Where, device: str) -> bool:
     return True
 
 
-def loggers(log_to: Sequence[Logger] | None, shared_out: bool) -> dict[str, Any]:
-    """Return the loggers for runs in this process, as an option of `run_grid`."""
+def logging_options(log_to: Sequence[Logger] | None, shared_out: bool) -> dict[str, Any]:
+    """Return the option of `run_grid` for the loggers of runs in this process. Empty if none is asked for.
+
+    Raises XevalError if the runs are `shared_out` to other processes, which log nothing, or a package is not installed.
+    """
     from xeval.runs.loggers import ready
 
     if log_to and shared_out:
@@ -42,7 +45,7 @@ def loggers(log_to: Sequence[Logger] | None, shared_out: bool) -> dict[str, Any]
     return {"callbacks": ready([str(name) for name in log_to])} if log_to else {}
 
 
-def make(
+def execute_and_show(
     plan: "Plan",
     engine: "Engine",
     quiet: bool,

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from xeval.cli.grid import engine_of, is_shared_out, loggers, make
+from xeval.cli.grid import engine_of, execute_and_show, is_shared_out, logging_options
 from xeval.cli.options import (
     Bundle,
     Data,
@@ -79,24 +79,25 @@ def reproduce(
     with loading(quiet):
         from xeval.runs.outlook import outlook_of_table
 
-        here = options if on is Where.local else options | {"device": "auto"}
+        elsewhere = on is not Where.local
+        here = options | {"device": "auto"} if elsewhere else options
         outlook = outlook_of_table(reference, bundle=bundle, **here)
         shared_out = is_shared_out(on, device)
         if shared_out:
             engine = engine_of(on, device, results, quiet)
-        told = loggers(log_to, shared_out)
+        logging = logging_options(log_to, shared_out)
     with using(bundle):
         announce(outlook, options["reporter"], dry_run)
     if shared_out:
         from xeval.runs.plan import plan_table
 
-        plan = plan_table(reference, bundle=bundle, elsewhere=on is not Where.local, **options)
-        strays = make(plan, engine, quiet, output_format, within)
+        plan = plan_table(reference, bundle=bundle, elsewhere=elsewhere, **options)
+        strays = execute_and_show(plan, engine, quiet, output_format, within)
     else:
         from xeval.runs import grid
 
         with using(bundle):
-            runs = grid.reproduce_grid(reference, **options, **told)
+            runs = grid.reproduce_grid(reference, **options, **logging)
             strays = show_outcome(runs, reference, output_format, results, within)
     for sentence in strays:
         print(f"xeval: {one_line(sentence)}", file=sys.stderr)

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from xeval.cli.grid import engine_of, is_shared_out, loggers, make, table_of
+from xeval.cli.grid import engine_of, execute_and_show, is_shared_out, logging_options, table_of
 from xeval.cli.grid_options import GridOptions, refuse_beside, with_grid_options
 from xeval.cli.options import DryRun, HowToShow, Logger, LogTo, On, OutcomeFormat, Sweep, Where, values_to_try
 from xeval.cli.outcome import show_outcome, show_outcomes
@@ -57,7 +57,8 @@ def run(
         return
     task, models = grid.check()
     options = grid.of_library() | {"sweep": values_to_try(sweep), "seeds_of": seeds_of}
-    takes_turns = on is Where.local and bool(sweep or seeds_of or grid.no_train)
+    elsewhere = on is not Where.local
+    takes_turns = not elsewhere and bool(sweep or seeds_of or grid.no_train)
     with loading(grid.quiet):
         from xeval.runs.outlook import outlook_of_grid
         from xeval.runs.plan import plan_grid, refuse_what_no_plan_has
@@ -65,18 +66,18 @@ def run(
         shared_out = is_shared_out(on, grid.device) and not takes_turns
         if shared_out:
             refuse_what_no_plan_has(options)
-            engine, elsewhere = engine_of(on, grid.device, grid.results, grid.quiet), on is not Where.local
-        told = loggers(log_to, shared_out)
-        here = options if on is Where.local else options | {"device": "auto"}
+            engine = engine_of(on, grid.device, grid.results, grid.quiet)
+        logging = logging_options(log_to, shared_out)
+        here = options | {"device": "auto"} if elsewhere else options
         outlook = outlook_of_grid(task, models, recipe=grid.recipe, bundle=grid.bundle, **here)
     with using(grid.bundle):
         announce(outlook, options["reporter"], dry_run)
     if shared_out:
         new_plan = plan_grid(task, models, recipe=grid.recipe, bundle=grid.bundle, elsewhere=elsewhere, **options)
-        make(new_plan, engine, grid.quiet, output_format)
+        execute_and_show(new_plan, engine, grid.quiet, output_format)
         return
     with using(grid.bundle):
-        _run_here(task, models, grid, options | told, output_format)
+        _run_here(task, models, grid, options | logging, output_format)
 
 
 def _run_here(
@@ -116,18 +117,18 @@ def _run_file(
         if shared_out:
             refuse_what_no_plan_has({"sweep": file.sweep})
             engine = engine_of(on, grid.device, grid.results, grid.quiet)
-        told = loggers(log_to, shared_out)
+        logging = logging_options(log_to, shared_out)
     with using(grid.bundle):
         of_file = grid.of_file(file)
         here = replace(grid, device="auto").of_file(file) if elsewhere else of_file
         announce(outlook_of_file(here, bundle=grid.bundle), grid.reporter(), dry_run)
     if shared_out:
         new_plan = plan_file(str(grid.task), of_file, bundle=grid.bundle, elsewhere=elsewhere)
-        make(new_plan, engine, grid.quiet, output_format)
+        execute_and_show(new_plan, engine, grid.quiet, output_format)
         return
     with using(grid.bundle):
         tables = {task: table_of(task, folders) for task in of_file.tasks}
-        runs, skipped = run_file(of_file.with_options(told), grid.reporter())
+        runs, skipped = run_file(of_file.with_options(logging), grid.reporter())
         of_tasks = [(runs[task], table) for task, table in tables.items()]
         of_suites = {suite: runs[suite] for suite in of_file.suites}
         show_outcomes(of_tasks, output_format, grid.results, None, folders, of_suites, skipped)
@@ -140,4 +141,5 @@ def _run_plan(path: Path, on: Where, quiet: bool, dry_run: bool, output_format: 
 
     plan = read_plan(path)
     announce_plan(plan, reporter(quiet), dry_run)
-    make(plan, engine_of(on, plan.runs[0].request.device, plan.results, quiet), quiet, output_format)
+    engine = engine_of(on, plan.runs[0].request.device, plan.results, quiet)
+    execute_and_show(plan, engine, quiet, output_format)

@@ -149,7 +149,7 @@ class TaskGrid:
 
 @dataclass(frozen=True)
 class Prepared:
-    """Runs that have been checked and can be made."""
+    """Runs that have been checked and can be executed."""
 
     runs: list[OneRun]
     pairs: list[tuple[str, str | None]]  # the model and recipe requested for each run; none after a sweep
@@ -158,7 +158,7 @@ class Prepared:
 
 
 def run_grid(task: str, pairs: Sequence[tuple[str, str | None]], **options: Any) -> list[StoredRun]:
-    """Make the runs of each pair of a model and a recipe, as `run` does, and return them with their folders.
+    """Execute the runs of each pair of a model and a recipe, as `run` does, and return them with their folders.
 
     The recipe None is the task's default. Takes the options of `prepare_grid`.
     """
@@ -168,7 +168,7 @@ def run_grid(task: str, pairs: Sequence[tuple[str, str | None]], **options: Any)
 
 @usual_modes()
 def run_grids(grids: Mapping[str, TaskGrid], reporter: Reporter | None = None) -> list[list[StoredRun]]:
-    """Make the runs of each task, as `run_grid` does, after everything is checked; return a list for each task.
+    """Execute the runs of each task, as `run_grid` does, after everything is checked; return a list for each task.
 
     There is a line on overall progress before each run. Trials of models that had only failed ones are added.
     """
@@ -212,7 +212,7 @@ def prepare_grid(  # noqa: PLR0913  what `run` takes
     reporter: Reporter | None = None,
     callbacks: "Callback | str | Sequence[Callback | str]" = (),
 ) -> Prepared:
-    """Read and check everything that the runs of these pairs of a model and a recipe need, without making the runs.
+    """Read and check everything that the runs of these pairs of a model and a recipe need, without executing them.
 
     `corpus` has the rows of `data` if they have been read already. The trials of a `sweep` run here.
     """

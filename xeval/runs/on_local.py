@@ -39,11 +39,11 @@ def local_devices(device: str) -> list[str]:
 def in_this_process(reporter: Reporter) -> Engine:
     """Return an engine that executes one run after the other in this process."""
 
-    def make(requests: Sequence[RunRequest]) -> list[Outcome]:
+    def engine(requests: Sequence[RunRequest]) -> list[Outcome]:
         one_by_one = count_down(requests, [1] * len(requests), lambda request: request.in_words, reporter.say)
         return [attempt(request, reporter) for request in one_by_one]
 
-    return make
+    return engine
 
 
 def on_local(devices: Sequence[str], quiet: bool = False) -> Engine:
@@ -53,11 +53,11 @@ def on_local(devices: Sequence[str], quiet: bool = False) -> Engine:
     processes, which save their work.
     """
 
-    def make(requests: Sequence[RunRequest]) -> list[Outcome]:
+    def engine(requests: Sequence[RunRequest]) -> list[Outcome]:
         with ProgressTable(requests, quiet) as table:
             return _Supervisor(devices, requests, table).outcomes_of_all()
 
-    return make
+    return engine
 
 
 @dataclass

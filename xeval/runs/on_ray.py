@@ -36,7 +36,7 @@ def on_ray(quiet: bool = False) -> Engine:
     """
     ray = _ray()
 
-    def make(requests: Sequence[RunRequest]) -> list[Outcome]:
+    def engine(requests: Sequence[RunRequest]) -> list[Outcome]:
         _connect(ray)
         try:
             with ProgressTable(requests, quiet) as table, redirect_stdout(_Notes(table)):
@@ -50,7 +50,7 @@ def on_ray(quiet: bool = False) -> Engine:
         finally:
             ray.shutdown()
 
-    return make
+    return engine
 
 
 def _ray() -> Any:

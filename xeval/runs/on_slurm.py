@@ -40,7 +40,7 @@ def on_slurm(folder: Path, quiet: bool = False, every_s: float = ASKED_EVERY_S) 
     """
     submitit = _submitit()
 
-    def make(requests: Sequence[RunRequest]) -> list[Outcome]:
+    def engine(requests: Sequence[RunRequest]) -> list[Outcome]:
         own = folder / f"{datetime.now():%Y%m%d-%H%M%S}-{os.getpid()}"
         ids = _submit(submitit, requests, own)
         array = ids[0].partition("_")[0]
@@ -52,7 +52,7 @@ def on_slurm(folder: Path, quiet: bool = False, every_s: float = ASKED_EVERY_S) 
                 table.say(f"Slurm job {array} continues without this command; scancel {array} ends it")
                 raise
 
-    return make
+    return engine
 
 
 def _submitit() -> Any:

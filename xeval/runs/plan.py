@@ -181,8 +181,7 @@ def run_plan(plan: Plan, engine: Engine) -> tuple[list[StoredRun], list[str]]:
     outcomes = {run.request.model_dump_json(): Outcome(folder=run.folder) for run in _finished_still(plan)}
     requests = [request for request in plan.longest_first() if request.model_dump_json() not in outcomes]
     if requests:
-        made = engine(requests)
-        outcomes |= zip((request.model_dump_json() for request in requests), made, strict=True)
+        outcomes |= zip((request.model_dump_json() for request in requests), engine(requests), strict=True)
     stored, problems = dict[Path, StoredRun](), list[str]()
     for request in (run.request for run in plan.runs):
         outcome = outcomes[request.model_dump_json()]
