@@ -83,14 +83,14 @@ def compare(scores: Sequence[float], published: Published, tolerance: float, exp
     outcome = read(difference, half, tolerance)
     needed = seeds_needed(difference, spread.sd, len(scores), published, tolerance)
     return Comparison(
-        ours,
-        difference,
-        difference - half,
-        difference + half,
-        spread.sd,
-        not measured,
-        outcome,
-        needed if outcome in UNSETTLED else None,
+        ours=ours,
+        difference=difference,
+        low=difference - half,
+        high=difference + half,
+        seed_sd=spread.sd,
+        assumed=not measured,
+        outcome=outcome,
+        seeds_needed=needed if outcome in UNSETTLED else None,
     )
 
 

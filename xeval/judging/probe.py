@@ -123,15 +123,15 @@ def correlations(
             )
             correlations.append(
                 Correlation(
-                    records[0].task,
-                    configuration.in_words,
-                    records[0].metric,
-                    [record.seed for record in records if record.has_seed],
-                    measure,
-                    {language: means[language] for language in common},
-                    ranked.rho,
-                    ranked.p,
-                    ranked.ci95,
+                    task=records[0].task,
+                    configuration=configuration.in_words,
+                    metric=records[0].metric,
+                    seeds=[record.seed for record in records if record.has_seed],
+                    measure=measure,
+                    scores={language: means[language] for language in common},
+                    rho=ranked.rho,
+                    p=ranked.p,
+                    ci95=ranked.ci95,
                 )
             )
     return correlations

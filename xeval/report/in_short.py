@@ -54,14 +54,14 @@ def _in_short(row: Row, name: str, is_shared: bool) -> InShort:
     how = row.name.removeprefix(row.runs[0].record.model.id).removeprefix(", ")
     shown = row.mean_reference if row.mean_reference is not None else row.mean_all
     return InShort(
-        name,
-        how,
-        f"{name}, {how}" if is_shared and how else name,
-        row,
-        verdicts.number(compared.ours if compared else shown),
-        verdicts.MARKS[mean.outcome] if mean and compared else "",
-        mean.outcome if mean else "",
-        one_decimal(mean.published) if mean and compared else "–",
-        verdicts.number(row.printed_gap),
-        verdicts.tally(row.verdict) if row.verdict else {},
+        name=name,
+        how=how,
+        own_name=f"{name}, {how}" if is_shared and how else name,
+        row=row,
+        mean=verdicts.number(compared.ours if compared else shown),
+        mark=verdicts.MARKS[mean.outcome] if mean and compared else "",
+        outcome=mean.outcome if mean else "",
+        published=one_decimal(mean.published) if mean and compared else "–",
+        gap=verdicts.number(row.printed_gap),
+        tally=verdicts.tally(row.verdict) if row.verdict else {},
     )

@@ -125,7 +125,16 @@ def audit(  # noqa: PLR0913  one parameter for each option
     checkpoint = find_checkpoint(name_of_model(model, reporter))
     compute = devices.choose(device, dtype, hidden_size(checkpoint))
     tests = {code: corpus.test(code)}
-    spec = RunSpec(definition, checkpoint, recipe, {}, recipe.seed, False, corpus, compute)
+    spec = RunSpec(
+        task=definition,
+        checkpoint=checkpoint,
+        recipe=recipe,
+        overrides={},
+        seed=recipe.seed,
+        train=False,
+        corpus=corpus,
+        compute=compute,
+    )
     findings = wrong(examine(spec, recipe, [code]))
     stop_on_errors(checkpoint.id, findings)
     for finding in findings:
@@ -146,19 +155,19 @@ def audit(  # noqa: PLR0913  one parameter for each option
     wall_s = time.monotonic() - started
     low, high = interval(sizes, right[: result.n_groups])
     return Audit(
-        definition.name,
-        checkpoint.id,
-        code,
-        definition.metric,
-        definition.of_kind.unit,
-        claimed,
-        tolerance,
-        seed,
-        len(rows),
-        result,
-        low,
-        high,
-        wall_s,
+        task=definition.name,
+        model=checkpoint.id,
+        language=code,
+        metric=definition.metric,
+        unit=definition.of_kind.unit,
+        claimed=claimed,
+        tolerance=tolerance,
+        seed=seed,
+        n_rows=len(rows),
+        looked=result,
+        low=low,
+        high=high,
+        wall_s=wall_s,
     )
 
 

@@ -260,7 +260,15 @@ def prepare_grid(  # noqa: PLR0913  what `run` takes
         compute = devices.choose(device, dtype, hidden_size(checkpoint))
         for seed in seeds_to_run(seeds, recipe, train):
             spec = RunSpec(
-                definition, checkpoint, recipe, overrides or {}, seed, train, corpus, compute, declared.get(model)
+                task=definition,
+                checkpoint=checkpoint,
+                recipe=recipe,
+                overrides=overrides or {},
+                seed=seed,
+                train=train,
+                corpus=corpus,
+                compute=compute,
+                declared=declared.get(model),
             )
             identity = spec.identity()
             if specs.setdefault(identity, spec).checkpoint != checkpoint:

@@ -105,7 +105,15 @@ def outlook_of_grids(
     options = [grid.options for grid in grids.values()]
     n_trials = max((_count_combinations(each.get("sweep") or {}) for each in options), default=0)
     whole = not any(each.get(key) for each in options for key in ("max_train", "max_eval", "test_split"))
-    return Outlook(tuple(runs), downloads, table, whole, why_seeds, bool(of_suites), n_trials)
+    return Outlook(
+        runs=tuple(runs),
+        downloads=downloads,
+        table=table,
+        is_on_all_rows=whole,
+        why_seeds=why_seeds,
+        may_lack_tasks=bool(of_suites),
+        n_trials=n_trials,
+    )
 
 
 def outlook_of_file(grid: FileGrid, *, bundle: str | os.PathLike[str] | None = None) -> Outlook:
@@ -237,14 +245,14 @@ class _ModelOutlook:
         )
         trains = self._of.train and bool(missing) and (self._every_checkpoint or not kept)
         return NamedRun(
-            self._task,
-            self._model,
-            self.recipe,
-            seed if self._of.train else None,
-            tuple(self._of.languages),
-            not missing,
-            self._seconds(missing, trains),
-            self._n_weights if trains else 0,
+            task=self._task,
+            model=self._model,
+            recipe=self.recipe,
+            seed=seed if self._of.train else None,
+            languages=tuple(self._of.languages),
+            is_finished=not missing,
+            seconds=self._seconds(missing, trains),
+            trained_weights=self._n_weights if trains else 0,
         )
 
     def _is_of(self, record: RunRecord, seed: int) -> bool:

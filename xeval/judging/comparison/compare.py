@@ -83,24 +83,24 @@ def compare(paired: PairedRuns, seed: int = SEED, n_resamples: int = N_RESAMPLES
     ]
     by_seed = np.array([difference.seed_differences for difference in languages])  # (L, S)
     return RunComparison(
-        paired.task,
-        paired.title,
-        paired.metric,
-        paired.unit,
-        paired.grouped_by,
-        paired.name_a,
-        paired.name_b,
-        paired.seeds_a,
-        paired.seeds_b,
-        languages,
-        float(np.mean([difference.value_a for difference in languages])),
-        float(np.mean([difference.value_b for difference in languages])),
-        difference_of(paired.languages, seed, n_resamples),
-        by_seed.mean(axis=0).tolist(),
-        _resampled(paired),
-        is_share,
-        paired.notes,
-        paired.trains_nothing,
+        task=paired.task,
+        title=paired.title,
+        metric=paired.metric,
+        unit=paired.unit,
+        grouped_by=paired.grouped_by,
+        name_a=paired.name_a,
+        name_b=paired.name_b,
+        seeds_a=paired.seeds_a,
+        seeds_b=paired.seeds_b,
+        languages=languages,
+        mean_a=float(np.mean([difference.value_a for difference in languages])),
+        mean_b=float(np.mean([difference.value_b for difference in languages])),
+        mean=difference_of(paired.languages, seed, n_resamples),
+        mean_seed_differences=by_seed.mean(axis=0).tolist(),
+        resampled=_resampled(paired),
+        is_share_of_rows=is_share,
+        notes=paired.notes,
+        trains_nothing=paired.trains_nothing,
     )
 
 
@@ -120,17 +120,19 @@ def _difference(
         right_a, right_b = language.right_a, language.right_b
         only_a, only_b = int((right_a & ~right_b).sum()), int((right_b & ~right_a).sum())
         exact_p = mcnemar_p(only_a, only_b)
+    mean_a, mean_b = language.means
     return LanguageDifference(
-        language.language,
-        len(language.groups),
-        *language.means,
-        difference_of([language], seed, n_resamples),
-        only_a,
-        only_b,
-        exact_p,
-        p,
-        corrected,
-        (values_b - values_a).tolist() if by_seed else [],
+        language=language.language,
+        n_rows=len(language.groups),
+        value_a=mean_a,
+        value_b=mean_b,
+        interval=difference_of([language], seed, n_resamples),
+        only_a_right=only_a,
+        only_b_right=only_b,
+        mcnemar_p=exact_p,
+        group_p=p,
+        holm_p=corrected,
+        seed_differences=(values_b - values_a).tolist() if by_seed else [],
     )
 
 

@@ -206,10 +206,10 @@ class _Numbers:
 
 def _scored(name: str, runs: Sequence[StoredRun], tests: _Tests, numbers: _Numbers) -> ScoredModel:
     return ScoredModel(
-        name,
-        [run.record.seed for run in runs],
-        any(run.record.has_seed for run in runs),
-        dict(zip(tests.languages, numbers.values.mean(axis=1).tolist(), strict=True)),
-        numbers.values.mean(axis=0).tolist(),
-        numbers.pulls,
+        name=name,
+        seeds=[run.record.seed for run in runs],
+        is_drawn=any(run.record.has_seed for run in runs),
+        languages=dict(zip(tests.languages, numbers.values.mean(axis=1).tolist(), strict=True)),
+        values=numbers.values.mean(axis=0).tolist(),
+        pulls=numbers.pulls,
     )

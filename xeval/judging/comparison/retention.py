@@ -99,19 +99,19 @@ def retention(
             " the task as A"
         )
     return Retention(
-        paired.task,
-        paired.title,
-        paired.metric,
-        paired.name_a,
-        paired.name_b,
-        example.training_language,
-        rows,
-        mean_kept,
-        mean_a,
-        mean_b,
-        (_cost(a, b), _cost(b, a)),
-        _correlation(rows),
-        paired.notes,
+        task=paired.task,
+        title=paired.title,
+        metric=paired.metric,
+        name_a=paired.name_a,
+        name_b=paired.name_b,
+        training_language=example.training_language,
+        languages=rows,
+        mean_kept=mean_kept,
+        mean_a=mean_a,
+        mean_b=mean_b,
+        costs=(_cost(a, b), _cost(b, a)),
+        fertility_correlation=_correlation(rows),
+        notes=paired.notes,
     )
 
 
@@ -133,16 +133,16 @@ def _language(
     tokenized = [record.scores[language.language].tokenization for record in students]
     words = [each.pieces_per_word for each in tokenized if each is not None and each.pieces_per_word is not None]
     return LanguageRetention(
-        language.language,
-        describe(language.language).script,
-        value_a,
-        value_b,
-        _share(value_a, value_b, drawn_a, drawn_b),
-        above,
-        training_loss,
-        transfer_loss,
-        _kappa(language),
-        float(np.mean(words)) if words else None,
+        language=language.language,
+        script=describe(language.language).script,
+        value_a=value_a,
+        value_b=value_b,
+        kept=_share(value_a, value_b, drawn_a, drawn_b),
+        kept_above_chance=above,
+        training_loss=training_loss,
+        transfer_loss=transfer_loss,
+        kappa=_kappa(language),
+        fertility=float(np.mean(words)) if words else None,
     )
 
 

@@ -102,19 +102,19 @@ def load_selection(runs: list[StoredRun]) -> SelectionRuns:
         paired.append(beside(language, sha256, measure, dev, last, [run.folder for run in (*runs, *runs)]))
         oracle.append(_oracle(language, measure, tables, paired[-1].means[0]))
     pair = PairedRuns(
-        record.task,
-        record.task_title,
-        _dev_of(record.training_language),
-        _LAST,
-        seeds,
-        seeds,
-        paired,
-        notes,
-        record.labels or (),
-        record.metric,
-        kind.unit,
-        kind.grouped_by,
-        kind.name,
+        task=record.task,
+        title=record.task_title,
+        name_a=_dev_of(record.training_language),
+        name_b=_LAST,
+        seeds_a=seeds,
+        seeds_b=seeds,
+        languages=paired,
+        notes=notes,
+        labels=record.labels or (),
+        metric=record.metric,
+        unit=kind.unit,
+        grouped_by=kind.grouped_by,
+        kind=kind.name,
     )
     configuration = Configuration.of(record).in_words
     return SelectionRuns(pair, record.model.id, configuration, record.training_language, choices, oracle)
@@ -128,14 +128,14 @@ def compare_selection(runs: SelectionRuns, seed: int = SEED) -> SelectionCompari
     targets = [target for target in runs.pair.languages if target.language != runs.training_language]
     apart = 0 < len(targets) < len(runs.pair.languages)
     return SelectionComparison(
-        runs.model,
-        runs.configuration,
-        compare(runs.pair, seed),
-        runs.training_language,
-        runs.choices,
-        runs.oracle,
-        float(np.mean([score.value for score in runs.oracle])),
-        difference_of(targets, seed) if apart else None,
+        model=runs.model,
+        configuration=runs.configuration,
+        last_minus_dev=compare(runs.pair, seed),
+        training_language=runs.training_language,
+        choices=runs.choices,
+        oracle=runs.oracle,
+        oracle_mean=float(np.mean([score.value for score in runs.oracle])),
+        target_mean=difference_of(targets, seed) if apart else None,
     )
 
 

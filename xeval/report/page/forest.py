@@ -74,16 +74,16 @@ def _line(name: str, code: str, verdict: Verdict, axis: Axis) -> ForestLine:
     if comparison is None:
         raise ValueError(f"{name}: wanted what was compared, got none")
     return ForestLine(
-        name,
-        code,
-        verdict,
-        MARKS[verdict.outcome],
-        one_decimal(comparison.ours),
-        one_decimal(verdict.published),
-        signed(printed_difference(comparison.ours, verdict.published)),
-        f"{signed(comparison.low)} to {signed(comparison.high)}",
-        axis.at(comparison.difference),
-        axis.at(comparison.low),
-        axis.at(comparison.high),
-        (axis.at(-verdict.tolerance), axis.at(verdict.tolerance)),
+        name=name,
+        code=code,
+        verdict=verdict,
+        mark=MARKS[verdict.outcome],
+        ours=one_decimal(comparison.ours),
+        published=one_decimal(verdict.published),
+        difference=signed(printed_difference(comparison.ours, verdict.published)),
+        interval=f"{signed(comparison.low)} to {signed(comparison.high)}",
+        at=axis.at(comparison.difference),
+        low=axis.at(comparison.low),
+        high=axis.at(comparison.high),
+        band=(axis.at(-verdict.tolerance), axis.at(verdict.tolerance)),
     )

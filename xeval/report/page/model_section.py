@@ -70,20 +70,28 @@ def build(row: Row, matrix: Matrix) -> ModelSection:
     names = names_of(languages)
     dots = [(names[language], _by_seed(records, language), published.get(language)) for language in languages]
     return ModelSection(
-        row.name,
-        f"mean of the seeds ({row.seeds})" if records[0].has_seed else "without training",
-        describe(home).name,
-        unit_of(records[0].kind),
-        (matrix.metric_in_words, *(HEADER if has_logits else HEADER[:-OF_LOGITS])),
-        [replace(line, cells=line.cells if has_logits else line.cells[:-OF_LOGITS]) for line in lines],
-        charts.dots(dots) if records[0].has_seed else None,
-        [(title, charts.reliability_diagram(own.bins), own.calibration_error) for title, own in two.items()],
-        [_confusion(title, own, records[0].labels) for title, own in (two | _named(by_language, languages)).items()],
-        charts.curves([(f"seed {record.seed}", record.training.loss_curve) for record in records if record.training]),
-        charts.curves([(f"seed {record.seed}", _selection(record)) for record in records if record.training]),
-        [shown(exhibit) for exhibit in exhibits.of(row, matrix.languages)],
-        problems,
-        worst.of(row, {language: own.confusion for language, own in by_language.items()} if by_language else None),
+        name=row.name,
+        how=f"mean of the seeds ({row.seeds})" if records[0].has_seed else "without training",
+        home=describe(home).name,
+        unit=unit_of(records[0].kind),
+        header=(matrix.metric_in_words, *(HEADER if has_logits else HEADER[:-OF_LOGITS])),
+        by_language=[replace(line, cells=line.cells if has_logits else line.cells[:-OF_LOGITS]) for line in lines],
+        dots=charts.dots(dots) if records[0].has_seed else None,
+        reliability=[
+            (title, charts.reliability_diagram(own.bins), own.calibration_error) for title, own in two.items()
+        ],
+        confusions=[
+            _confusion(title, own, records[0].labels) for title, own in (two | _named(by_language, languages)).items()
+        ],
+        loss=charts.curves(
+            [(f"seed {record.seed}", record.training.loss_curve) for record in records if record.training]
+        ),
+        selection=charts.curves([(f"seed {record.seed}", _selection(record)) for record in records if record.training]),
+        exhibits=[shown(exhibit) for exhibit in exhibits.of(row, matrix.languages)],
+        problems=problems,
+        worst=worst.of(
+            row, {language: own.confusion for language, own in by_language.items()} if by_language else None
+        ),
     )
 
 

@@ -171,14 +171,14 @@ def _board(built: Matrix, pages: Mapping[str, str], name_metric: bool) -> Board:
     lines.sort(key=lambda line: (line.mean is None, -(line.mean or 0.0), line.name))
     metric = metric_in_words(built.metric)
     return Board(
-        built.task,
-        f"{built.title}, {metric}" if name_metric else built.title,
-        capitalised(metric),
-        built.note,
-        [describe(language) for language in built.languages],
-        lines,
-        verdicts.legend(built.verdicts),
-        [*built.footer, *why_no_ranks],
+        task=built.task,
+        title=f"{built.title}, {metric}" if name_metric else built.title,
+        metric=capitalised(metric),
+        note=built.note,
+        languages=[describe(language) for language in built.languages],
+        lines=lines,
+        legend=verdicts.legend(built.verdicts),
+        footer=[*built.footer, *why_no_ranks],
     )
 
 
@@ -205,25 +205,25 @@ def _line(row: matrix.Row, built: Matrix, pages: Mapping[str, str], low: float, 
         values = [100 * seed.value for seed in seeds]
         entries[language] = Entry(
             value,
-            round(LEVELS * (value - low) / (high - low or 1)),
-            tuple(map(statistics.fmean, zip(*bounds, strict=True))) if bounds else None,  # type: ignore[arg-type]
-            verdicts.mark(row, language),
-            verdicts.outcome(row, language),
-            statistics.stdev(values) if len(values) > 1 else None,
+            level=round(LEVELS * (value - low) / (high - low or 1)),
+            interval=tuple(map(statistics.fmean, zip(*bounds, strict=True))) if bounds else None,  # type: ignore[arg-type]
+            mark=verdicts.mark(row, language),
+            outcome=verdicts.outcome(row, language),
+            seeds_sd=statistics.stdev(values) if len(values) > 1 else None,
         )
     model = row.runs[0].record.model.id if row.runs else ""
     return Line(
-        row.name,
-        row.published,
-        entries,
-        row.mean_all,
-        verdicts.MARKS.get(verdict.mean.outcome, "") if verdict else "",
-        f"{verdict.mean.what}: {verdict.mean.outcome}" if verdict else "",
-        row.seeds,
-        model,
-        pages.get(model, ""),
-        _notes(row),
-        _details(row),
+        name=row.name,
+        published=row.published,
+        entries=entries,
+        mean=row.mean_all,
+        mark=verdicts.MARKS.get(verdict.mean.outcome, "") if verdict else "",
+        outcome=f"{verdict.mean.what}: {verdict.mean.outcome}" if verdict else "",
+        seeds=row.seeds,
+        model=model,
+        page=pages.get(model, ""),
+        notes=_notes(row),
+        details=_details(row),
     )
 
 
