@@ -3,9 +3,11 @@
 Positions are percentages of the plot's width, so it fits both a phone and a large screen.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from xeval.definitions.languages import describe
+from xeval.judging.equivalence import Comparison
 from xeval.judging.verdict import RowVerdict, Verdict
 from xeval.report.page.charts import Axis, axis_around
 from xeval.report.verdicts import MARKS
@@ -45,19 +47,23 @@ class Forest:
 
 def plot(verdict: RowVerdict) -> Forest | None:
     """Place the forest plot of `verdict`. Returns None if no language was compared."""
-    compared = {what: cell for what, cell in verdict.cells.items() if cell.comparison is not None}
-    means = [verdict.mean] if verdict.mean.comparison is not None and len(verdict.cells) > 1 else []
-    if not compared:
+    languages = _compared(verdict.cells.values())
+    means = _compared([verdict.mean] if len(verdict.cells) > 1 else [])
+    if not languages:
         return None
-    values = [0.0, *(sign * cell.tolerance for cell in (*compared.values(), *means) for sign in (-1, 1))]
-    for cell in (*compared.values(), *means):
-        if cell.comparison is not None:
-            values += [cell.comparison.low, cell.comparison.high]
+    values = [0.0]
+    for cell, comparison in (*languages, *means):
+        values += [-cell.tolerance, cell.tolerance, comparison.low, comparison.high]
     axis = axis_around(values, 0, 100)
-    lines = [_line(describe(what).name, what, cell, axis) for what, cell in compared.items()]
+    lines = [_line(describe(cell.what).name, cell.what, cell, comparison, axis) for cell, comparison in languages]
     lines.sort(key=lambda line: line.at)
-    mean = [_line("mean", f"of {len(verdict.cells)}", cell, axis) for cell in means]
+    mean = [_line("mean", f"of {len(verdict.cells)}", cell, comparison, axis) for cell, comparison in means]
     return Forest(lines, mean[0] if mean else None, _ticks(axis), axis.at(0))
+
+
+def _compared(verdicts: Iterable[Verdict]) -> list[tuple[Verdict, Comparison]]:
+    """Return the verdicts on numbers that were compared, each with its comparison."""
+    return [(verdict, verdict.comparison) for verdict in verdicts if verdict.comparison is not None]
 
 
 def _ticks(axis: Axis) -> list[tuple[float, str]]:
@@ -69,10 +75,7 @@ def _ticks(axis: Axis) -> list[tuple[float, str]]:
     return few if len(few) > 1 else more
 
 
-def _line(name: str, code: str, verdict: Verdict, axis: Axis) -> ForestLine:
-    comparison = verdict.comparison
-    if comparison is None:
-        raise ValueError(f"{name}: wanted what was compared, got none")
+def _line(name: str, code: str, verdict: Verdict, comparison: Comparison, axis: Axis) -> ForestLine:
     return ForestLine(
         name=name,
         code=code,
