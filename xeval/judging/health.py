@@ -46,7 +46,7 @@ def level(record: RunRecord, language: str) -> Level | None:
 def collapse(record: RunRecord) -> str | None:
     """Return why the training of `record` counts as collapsed, in words. None if it did not, or if nothing shows it."""
     language, floor = record.training_language, level(record, record.training_language)
-    place, value = f"on {language} development rows", _selected_value(record)
+    place, value = f"on {language} development rows", _best_on_development_rows(record)
     if language in record.scores:
         place, value = f"in {language}", record.scores[language].value
     if floor is not None and value is not None and value < floor.plus(NEAR_CHANCE):
@@ -65,6 +65,7 @@ def _is_one_label_throughout(score: Score) -> bool:
     return CONSTANT_FROM <= score.n_rows == score.n_most_predicted and score.value < 1
 
 
-def _selected_value(record: RunRecord) -> float | None:
+def _best_on_development_rows(record: RunRecord) -> float | None:
+    """Return the best value that the training measured, whichever checkpoint was kept. None if it measured none."""
     curve = record.training.selection_curve if record.training else []
     return max((point.value for point in curve), default=None)

@@ -9,7 +9,7 @@ from rich.console import Console
 
 from xeval.definitions.languages import describe
 from xeval.judging.probe import FEWEST_FOR_INTERVAL, FEWEST_LANGUAGES, Correlation, LanguageProbe, Probe
-from xeval.report.formats.csv import written
+from xeval.report.formats.csv import csv_table
 from xeval.report.formats.markdown import escape
 from xeval.report.tables import markdown_table, plain, print_table, shown_p
 from xeval.support.text import counted, metric_in_words, one_decimal, seeds_in_words, signed, span
@@ -55,7 +55,7 @@ def as_csv(probe: Probe) -> str:
         {"model": probe.model, "task": probe.task, "text": probe.text, "masking": probe.masking} | _values(language)
         for language in probe.languages
     ]
-    return written(list(rows[0]), rows)
+    return csv_table(list(rows[0]), rows)
 
 
 def as_json(probe: Probe) -> str:

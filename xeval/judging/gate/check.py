@@ -39,9 +39,16 @@ def check(baseline: Baseline, runs: Iterable[StoredRun], thresholds: Thresholds 
     findings += answer(speeds, ALPHA_THROUGHPUT, thresholds.throughput, of_speed)
     for each in comparable:
         findings += _not_compared(each) + _notes(each)
-    order = [configuration.name for configuration in baseline.configurations]
-    rank = {name: index for index, name in reversed(list(enumerate(order)))}
-    return Outcome(sorted(findings, key=lambda finding: rank.get(finding.configuration, len(order))), thresholds)
+    return Outcome(_in_order_of(baseline, findings), thresholds)
+
+
+def _in_order_of(baseline: Baseline, findings: Iterable[GateFinding]) -> list[GateFinding]:
+    """Return `findings` by configuration, as `baseline` has them; those on other configurations come last."""
+    place_of: dict[str, int] = {}
+    for place, configuration in enumerate(baseline.configurations):
+        place_of.setdefault(configuration.name, place)  # two may have one name
+    last = len(baseline.configurations)
+    return sorted(findings, key=lambda finding: place_of.get(finding.configuration, last))
 
 
 # ── questions ──

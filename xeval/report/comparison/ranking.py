@@ -8,7 +8,7 @@ from rich.console import Console
 
 from xeval.judging.comparison.ranking import ALPHA, Pair, RankedModel, Ranking
 from xeval.report.comparison.parts import Parts, markdown_parts, print_around, print_parts
-from xeval.report.formats.csv import written
+from xeval.report.formats.csv import csv_table
 from xeval.report.page.plain import page
 from xeval.report.tables import shown_p, table_of
 from xeval.report.whole_words import fit
@@ -43,7 +43,7 @@ def html(ranking: Ranking) -> str:
 def as_csv(ranking: Ranking) -> str:
     """Return a line for each model, the best first. Scores, differences and deviations are fractions."""
     content = lines(ranking)
-    return written([*content[0]], content)
+    return csv_table([*content[0]], content)
 
 
 def lines(ranking: Ranking) -> list[dict[str, Any]]:

@@ -65,7 +65,7 @@ def with_results(card: str, entries: str, source: str) -> str:
     keys = _compose(text).value if text.strip() else []
     places = [(key, value) for key, value in keys if key.value == _INDEX]
     if len(places) > 1:
-        raise _odd(f"{_INDEX} occurs {len(places)} times")
+        raise _uneditable(f"{_INDEX} occurs {len(places)} times")
     start = end = len(text)
     if places:
         [(key, value)] = places
@@ -102,10 +102,10 @@ def _models(index: Node) -> list[MappingNode]:
     """Return the models of an index. Raises XevalError unless it is a list of models with results."""
     models = index.value if isinstance(index, SequenceNode) else None
     if models is None or not all(isinstance(model, MappingNode) for model in models):
-        raise _odd(f"{_INDEX} is not a list of models with their results")
+        raise _uneditable(f"{_INDEX} is not a list of models with their results")
     for model in models:
         if not all(isinstance(results, SequenceNode) for _, results in _values(model, _RESULTS)):
-            raise _odd(f"the {_RESULTS} of {_INDEX} are not a list")
+            raise _uneditable(f"the {_RESULTS} of {_INDEX} are not a list")
     return list(models)
 
 
@@ -132,9 +132,11 @@ def _compose(text: str) -> MappingNode:
     except (yaml.YAMLError, RecursionError, ValueError) as error:
         mark = getattr(error, "problem_mark", None)
         where = f" (line {mark.line + 2} of the card)" if mark else ""
-        raise _odd(f"they are not YAML{where}: {getattr(error, 'problem', None) or type(error).__name__}") from error
+        raise _uneditable(
+            f"they are not YAML{where}: {getattr(error, 'problem', None) or type(error).__name__}"
+        ) from error
     if not isinstance(node, MappingNode) or node.flow_style:
-        raise _odd("they are not keys with values, each key on a line of its own")
+        raise _uneditable("they are not keys with values, each key on a line of its own")
     return node
 
 
@@ -144,8 +146,8 @@ def _refuse_bombs(text: str) -> None:
     for event in yaml.parse(text, yaml.SafeLoader):
         depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
         if isinstance(event, yaml.AliasEvent) or depth > _DEEPEST:
-            raise _odd("they have YAML aliases" if depth <= _DEEPEST else f"they are nested {depth} deep")
+            raise _uneditable("they have YAML aliases" if depth <= _DEEPEST else f"they are nested {depth} deep")
 
 
-def _odd(why: str) -> XevalError:
+def _uneditable(why: str) -> XevalError:
     return XevalError(f"{CARD}: its metadata cannot be edited: {one_line(why)}; fix that on the hub first")

@@ -16,10 +16,10 @@ _FORMULA = re.compile(r"[=+\-@＝＋－＠]")
 
 def render(matrix: Matrix) -> str:
     """Render the scores as fractions, as in the records."""
-    return written(COLUMNS, tidy_rows(matrix.runs))
+    return csv_table(COLUMNS, tidy_rows(matrix.runs))
 
 
-def written(columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> str:
+def csv_table(columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> str:
     """Return a table as CSV. Text is quoted and harmless, numbers are as they are; missing values are empty."""
     file = io.StringIO()
     writer = csv.DictWriter(file, columns, quoting=csv.QUOTE_NONNUMERIC, lineterminator="\n")
