@@ -70,5 +70,5 @@ def _format_of(output: Path | None) -> Format:
         return Format.terminal
     if output.suffix.lower() not in _BY_SUFFIX:
         known = ", ".join(_BY_SUFFIX)
-        raise XevalError(f"{output}: wanted a name that ends in {known}, got {output.suffix!r}; or say --format")
+        raise XevalError(f"{output}: wanted a name that ends in {known}, got {output.suffix!r}; or add --format")
     return _BY_SUFFIX[output.suffix.lower()]

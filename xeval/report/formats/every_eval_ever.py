@@ -35,7 +35,7 @@ def files(runs: Sequence[StoredRun], task: Task | None, organisation: str) -> di
 
 def _file(record: RunRecord, task: Task | None, organisation: str) -> tuple[PurePosixPath, str]:
     if not record.scores:
-        raise StoreError(f"{record.name_of_run}: has no score to export")
+        raise StoreError(f"{record.name_of_run}: has no score to export; finish it with xeval run")
     text = json.dumps(_log(record, task, organisation), indent=2, allow_nan=False) + "\n"
     developer, _, model = _model_id(record).rpartition("/")
     digest = hashlib.sha256(text.encode()).digest()
