@@ -30,7 +30,8 @@ from xeval.engine.prediction import predict_logits
 from xeval.engine.training import count_steps, fine_tune
 from xeval.results.store import RECORD
 from xeval.runs.on_local import in_this_process, on_local
-from xeval.runs.plan import Engine, plan_grid, run_plan
+from xeval.runs.plan import plan_grid, run_plan
+from xeval.runs.requests import Engine
 from xeval.support.progress import Silent
 
 # Two or three seconds of training and evaluation on an idle core.

@@ -10,8 +10,8 @@ import pytest
 
 from xeval.runs.on_ray import on_ray
 from xeval.runs.on_slurm import ASKED_EVERY_S, on_slurm
-from xeval.runs.plan import Outcome, RunRequest
 from xeval.runs.progress_table import SENT_EVERY_S, ProgressTable, Sender
+from xeval.runs.requests import Outcome, RunRequest
 from xeval.support.errors import XevalError
 
 REQUESTS = [RunRequest(task="xnli-mini", model="mini-mbert", seed=seed, results="/results") for seed in (1, 2, 3)]

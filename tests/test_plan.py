@@ -16,17 +16,8 @@ from xeval.results.store import load_run, load_runs
 from xeval.runs import forecast
 from xeval.runs.grid import run
 from xeval.runs.on_local import in_this_process, on_local
-from xeval.runs.plan import (
-    Outcome,
-    RunRequest,
-    attempt,
-    execute,
-    plan_grid,
-    plan_table,
-    read_plan,
-    run_plan,
-    write_plan,
-)
+from xeval.runs.plan import plan_grid, plan_table, read_plan, run_plan, write_plan
+from xeval.runs.requests import Outcome, RunRequest, attempt, execute
 from xeval.support.errors import DefinitionError, StoreError
 from xeval.support.progress import Silent
 
@@ -177,7 +168,7 @@ def test_impossible_run_does_not_stop_the_others(words, tmp_path):
 
 
 def test_unexpected_error_is_reported_with_its_traceback(words, monkeypatch, capsys):
-    monkeypatch.setattr("xeval.runs.plan.run_grid", lambda *words, **options: 1 / 0)
+    monkeypatch.setattr("xeval.runs.requests.run_grid", lambda *words, **options: 1 / 0)
     outcome = attempt(plan_grid(**words).runs[0].request)
     assert outcome.problem == "ended by ZeroDivisionError: division by zero"
     assert "1 / 0" in capsys.readouterr().err

@@ -21,7 +21,7 @@ from xeval.engine.prediction import predict, predict_logits
 from xeval.engine.ranks import ALONE, Ranks, current
 from xeval.results.store import load_runs
 from xeval.runs.on_local import local_devices
-from xeval.runs.plan import RunRequest, attempt
+from xeval.runs.requests import RunRequest, attempt
 from xeval.support.errors import XevalError
 from xeval.support.termination import RankLost
 
@@ -300,7 +300,7 @@ def test_unknown_error_of_a_shared_run_ends_its_rank(monkeypatch):
     def execute(*_):
         raise RuntimeError("CUDA error: an illegal memory access was encountered")
 
-    monkeypatch.setattr("xeval.runs.plan.execute", execute)
+    monkeypatch.setattr("xeval.runs.requests.execute", execute)
     request = RunRequest(task="xnli-mini", model="mini-mbert", results="/results")
     assert attempt(request).is_unexpected
     monkeypatch.setattr("xeval.engine.ranks.current", lambda: Ranks(0, 2))

@@ -18,7 +18,8 @@ from xeval.support.errors import DefinitionError
 from xeval.support.text import one_line
 
 if TYPE_CHECKING:
-    from xeval.runs.plan import Engine, Plan
+    from xeval.runs.plan import Plan
+    from xeval.runs.requests import Engine
 
 
 def is_shared_out(on: Where, device: str) -> bool:

@@ -16,7 +16,8 @@ from xeval.judging.verdict import Tolerance
 from xeval.support.text import counted, duration, numbered, one_line, size
 
 if TYPE_CHECKING:
-    from xeval.runs.plan import Plan, PlannedRun, RunRequest
+    from xeval.runs.plan import Plan, PlannedRun
+    from xeval.runs.requests import RunRequest
 
 _OTHER_SEEDS = (1, 3, 5, 10, 20)  # numbers of seeds whose chances of a verdict are shown, besides the plan's own
 

@@ -15,8 +15,8 @@ from typing import Literal
 import torch
 
 from xeval.engine import ranks
-from xeval.runs.plan import Engine, Outcome, RunRequest, attempt
 from xeval.runs.progress_table import Kind, ProgressTable, Sender
+from xeval.runs.requests import Engine, Outcome, RunRequest, attempt
 from xeval.support.countdown import count_down
 from xeval.support.freed_memory import keep_freed_memory
 from xeval.support.progress import Reporter

@@ -11,9 +11,9 @@ from collections.abc import Sequence
 from contextlib import redirect_stdout
 from typing import Any
 
-from xeval.runs.plan import Engine, Outcome, RunRequest
 from xeval.runs.progress_table import ProgressTable
 from xeval.runs.ray_worker import Mailbox, work
+from xeval.runs.requests import Engine, Outcome, RunRequest
 from xeval.support.errors import XevalError
 from xeval.support.files import in_home
 from xeval.support.text import counted, one_line

@@ -16,8 +16,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from xeval.runs.plan import Engine, Outcome, RunRequest, attempt
 from xeval.runs.progress_table import ProgressTable
+from xeval.runs.requests import Engine, Outcome, RunRequest, attempt
 from xeval.support.errors import XevalError
 from xeval.support.files import write_atomically
 from xeval.support.progress import Lines

@@ -14,7 +14,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from xeval.runs.plan import Outcome, RunRequest
+from xeval.runs.requests import Outcome, RunRequest
 from xeval.support.progress import Phase, can_draw
 from xeval.support.text import counted, one_line
 

@@ -34,8 +34,8 @@ def work(number: int, request: str, environment: dict[str, str], mailbox: Any) -
         mailbox.put.remote((number, kind, text))
 
     send("starts", platform.node())
-    from xeval.runs.plan import RunRequest, attempt
     from xeval.runs.progress_table import Sender
+    from xeval.runs.requests import RunRequest, attempt
     from xeval.support.termination import Terminated, listen
 
     listen()
