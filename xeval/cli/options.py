@@ -101,6 +101,13 @@ TasksDirs = Annotated[
     typer.Option("--tasks-dir", metavar="DIR", help="Folder with further task files (also XEVAL_TASKS); repeatable."),
 ]
 
+_POINTS = "Points of difference allowed"
+CellTolerance = Annotated[
+    float, typer.Option("--tolerance", min=0.01, max=100, metavar="POINTS", help=f"{_POINTS} in a language.")
+]
+MeanTolerance = Annotated[
+    float, typer.Option("--mean-tolerance", min=0.01, max=100, metavar="POINTS", help=f"{_POINTS} in the mean.")
+]
 
 _MOST_DIGITS, _MOST_SEEDS = 19, 1_000
 

@@ -1,4 +1,4 @@
-"""What runs print: a matrix of their scores next to the published table, or JSON."""
+"""What runs print: a matrix of their scores next to the published table, the table of a suite, or JSON."""
 
 import json
 import shlex
@@ -6,26 +6,22 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
-from typing import Annotated
+from typing import TYPE_CHECKING
 
 import typer
 
 from xeval.cli.options import OutcomeFormat
-from xeval.cli.screen import screen
-from xeval.cli.suite import show_table
+from xeval.cli.screen import say, screen
+from xeval.definitions.registry import all_tasks, get_suite, suite_tables
 from xeval.judging.verdict import Tolerance
 from xeval.report.formats import terminal
-from xeval.report.from_folder import matrix_of
+from xeval.report.from_folder import findings_by_task, matrix_of
+from xeval.results.records import RunRecord
 from xeval.results.store import StoredRun
 from xeval.support.text import one_line
 
-_POINTS = "Points of difference allowed"
-CellTolerance = Annotated[
-    float, typer.Option("--tolerance", min=0.01, max=100, metavar="POINTS", help=f"{_POINTS} in a language.")
-]
-MeanTolerance = Annotated[
-    float, typer.Option("--mean-tolerance", min=0.01, max=100, metavar="POINTS", help=f"{_POINTS} in the mean.")
-]
+if TYPE_CHECKING:
+    from xeval.report.suite.table import SuiteMatrix
 
 
 def show_outcome(
@@ -64,20 +60,85 @@ def show_outcomes(
         if any(run.record.scores for run in runs)
     ]
     if output_format is OutcomeFormat.json:
-        print(json.dumps([record.model_dump(mode="json") for record in records], indent=1))
+        _print_as_json(records)
     elif any(record.scores for record in records):
         for table in tables:
             terminal.show(table, screen())
         for suite, runs in of_suites.items():
-            show_table(runs, suite, tasks_dirs)
+            _print_suite(runs, suite, tasks_dirs)
         several = " --task TASK" if len({record.task for record in records}) > 1 else ""
         report = f"xeval report{several} --results {shlex.quote(str(results))}"
         print(f"Records and predictions are in {results}; to report on them: {report}")
     failed = [record for record in records if record.failures]
     for record in failed:
-        print(one_line(f"xeval: {record.name_of_run} failed: {record.failure}"), file=sys.stderr)
+        _complain(f"{record.name_of_run} failed: {record.failure}")
     for task, reason in skipped.items():
-        print(one_line(f"xeval: {task} was not run: {reason}"), file=sys.stderr)
+        _complain(f"{task} was not run: {reason}")
     if failed or skipped:
         raise typer.Exit(1)
     return [verdict.sentence for table in tables for row in table.verdicts for verdict in row.not_reproduced]
+
+
+def suite_matrix_of(runs: Sequence[StoredRun], suite: str, tasks_dirs: Sequence[Path]) -> "SuiteMatrix":
+    """Return the table of `suite`, a name or path, with the published tables of that suite."""
+    from xeval.report.suite import table  # scipy
+
+    definition = get_suite(suite)
+    return table.build(runs, definition, all_tasks(tasks_dirs), suite_tables(definition.name))
+
+
+def _print_suite(runs: Sequence[StoredRun], suite: str, tasks_dirs: Sequence[Path]) -> None:
+    """Print the table of `suite` if there are scores."""
+    from xeval.report.suite import formats
+
+    if any(run.record.scores for run in runs):
+        formats.show(suite_matrix_of(runs, suite, tasks_dirs), screen())
+
+
+def show_suite(
+    runs: Sequence[StoredRun],
+    skipped: Mapping[str, str],
+    suite: str,
+    output_format: OutcomeFormat,
+    results: Path,
+    tasks_dirs: Sequence[Path],
+    quiet: bool,
+    verb: str = "run",
+) -> None:
+    """Print the runs; exit with 1 if a task was left out, or something in a run failed.
+
+    `verb` is "run" or "scored", whichever the tasks were. If `quiet`, reasons for leaving tasks out are printed here.
+    """
+    records = [run.record for run in runs]
+    if output_format is OutcomeFormat.json:
+        _print_as_json(records)
+    elif any(record.scores for record in records):
+        _print_suite(runs, suite, tasks_dirs)
+        report = f"xeval report --suite {shlex.quote(suite)} --results {shlex.quote(str(results))}"
+        print(one_line(f"Records and predictions are in {results}; to report on them: {report}"))
+        _say_what_is_wrong([run for run in runs if run.record.computed_elsewhere], tasks_dirs)
+    failed = [record for record in records if record.failures]
+    for record in failed:
+        _complain(f"{record.task}, {record.name_of_run} failed: {record.failure}")
+    left_out = [f"{task} was not {verb}: {reason}" for task, reason in skipped.items()]
+    if left_out and not quiet:
+        left_out = [f"not {verb}, for the reasons above: {', '.join(skipped)}"]
+    for line in left_out:
+        _complain(line)
+    if failed or skipped:
+        raise typer.Exit(1)
+
+
+def _say_what_is_wrong(runs: Sequence[StoredRun], tasks_dirs: Sequence[Path]) -> None:
+    """Print a line for each finding, under its task's name."""
+    for task, findings in findings_by_task(runs, tasks_dirs=tasks_dirs).items():
+        for finding in findings:
+            say(finding.model_copy(update={"name": f"{task}, {finding.name}"}).line)
+
+
+def _print_as_json(records: Sequence[RunRecord]) -> None:
+    print(json.dumps([record.model_dump(mode="json") for record in records], indent=1))
+
+
+def _complain(line: str) -> None:
+    print(one_line(f"xeval: {line}"), file=sys.stderr)

@@ -6,10 +6,9 @@ from typing import Annotated
 
 import typer
 
-from xeval.cli.options import ReferenceName, Results, TasksDirs
-from xeval.cli.outcome import CellTolerance, MeanTolerance
+from xeval.cli.options import CellTolerance, MeanTolerance, ReferenceName, Results, TasksDirs
+from xeval.cli.outcome import suite_matrix_of
 from xeval.cli.screen import write
-from xeval.cli.suite import suite_matrix_of
 from xeval.judging.verdict import Tolerance
 from xeval.report import from_folder
 from xeval.report.formats import Format, format_of

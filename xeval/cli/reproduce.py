@@ -6,9 +6,10 @@ from typing import Annotated, Any
 
 import typer
 
-from xeval.cli.grid import engine_of, execute_and_show, is_shared_out, logging_options
+from xeval.cli.execution import engine_of, execute_and_show, is_shared_out, logging_options
 from xeval.cli.options import (
     Bundle,
+    CellTolerance,
     Data,
     Device,
     DryRun,
@@ -17,6 +18,7 @@ from xeval.cli.options import (
     LogTo,
     MaxEval,
     MaxTrain,
+    MeanTolerance,
     On,
     OutcomeFormat,
     Quiet,
@@ -25,7 +27,7 @@ from xeval.cli.options import (
     Where,
     numbers,
 )
-from xeval.cli.outcome import CellTolerance, MeanTolerance, show_outcome
+from xeval.cli.outcome import show_outcome
 from xeval.cli.outlook import announce, refuse_records_of_plan
 from xeval.cli.screen import loading
 from xeval.data.bundle import using

@@ -6,13 +6,12 @@ from typing import Annotated, Any
 
 import typer
 
-from xeval.cli.grid import engine_of, execute_and_show, is_shared_out, logging_options, table_of
+from xeval.cli.execution import engine_of, execute_and_show, is_shared_out, logging_options, table_of
 from xeval.cli.grid_options import GridOptions, refuse_beside, with_grid_options
 from xeval.cli.options import DryRun, HowToShow, Logger, LogTo, On, OutcomeFormat, Sweep, Where, values_to_try
-from xeval.cli.outcome import show_outcome, show_outcomes
+from xeval.cli.outcome import show_outcome, show_outcomes, show_suite
 from xeval.cli.outlook import announce, announce_plan, refuse_records_of_plan
 from xeval.cli.screen import loading
-from xeval.cli.suite import show_suite
 from xeval.data.bundle import using
 from xeval.definitions.grid import Grid
 from xeval.definitions.registry import is_suite

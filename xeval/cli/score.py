@@ -17,9 +17,8 @@ from xeval.cli.options import (
     TestSplit,
     words,
 )
-from xeval.cli.outcome import show_outcome
+from xeval.cli.outcome import show_outcome, show_suite
 from xeval.cli.screen import loading, screen
-from xeval.cli.suite import show_suite
 from xeval.data.bundle import using
 from xeval.definitions.registry import check_names, get_task, is_suite
 from xeval.definitions.toml import Printed

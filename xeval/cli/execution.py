@@ -1,4 +1,4 @@
-"""Where the runs of a command are executed, and what is printed if several processes execute them."""
+"""Where the runs of a command are executed: in this process, or by others, after which they are shown."""
 
 import sys
 from collections.abc import Sequence
@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from xeval.cli.options import Logger, OutcomeFormat, Where
-from xeval.cli.outcome import show_outcome, show_outcomes
-from xeval.cli.suite import show_suite
+from xeval.cli.outcome import show_outcome, show_outcomes, show_suite
 from xeval.data.bundle import using
 from xeval.definitions.registry import get_reference, get_suite, get_task
 from xeval.judging.verdict import Tolerance
