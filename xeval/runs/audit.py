@@ -124,7 +124,7 @@ def audit(  # noqa: PLR0913  one parameter for each option
     corpus = Corpus(open_source(definition, copy, [code], False), Limits())
     checkpoint = find_checkpoint(name_of_model(model, reporter))
     compute = devices.choose(device, dtype, hidden_size(checkpoint))
-    tests = {code: corpus.test(code)}
+    rows = corpus.test(code)
     spec = RunSpec(
         task=definition,
         checkpoint=checkpoint,
@@ -139,8 +139,7 @@ def audit(  # noqa: PLR0913  one parameter for each option
     stop_on_errors(checkpoint.id, findings)
     for finding in findings:
         reporter.say(one_line(f"{checkpoint.id}: {finding.line}"))
-    model = tried_model(spec, tests)
-    rows = tests[code]
+    loaded = tried_model(spec, {code: rows})
     order, sizes = shuffled(rows.groups, seed)
     tokenizer = load_tokenizer(checkpoint, recipe.max_length)
     started, right, result = time.monotonic(), np.zeros(0, np.int64), None
@@ -148,7 +147,7 @@ def audit(  # noqa: PLR0913  one parameter for each option
         while result is None or result.outcome == "open":
             own = _next(sizes, len(right))
             n_done = int(sizes[: len(right)].sum())
-            is_right = _right(spec, model, tokenizer, rows.take(order[n_done : n_done + int(own.sum())]))
+            is_right = _right(spec, loaded, tokenizer, rows.take(order[n_done : n_done + int(own.sum())]))
             right = np.concatenate([right, np.add.reduceat(is_right, np.cumsum(own) - own)])
             result = look(sizes, right, claimed, tolerance)
             phase.advance(int(own.sum()), one_decimal(100 * result.score))

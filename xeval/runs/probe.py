@@ -17,7 +17,7 @@ from xeval.engine import devices
 from xeval.engine.loading import hidden_size, load_masked_lm, load_tokenizer, longest_input
 from xeval.engine.masked_lm import Masking, Pieces, mask_id_of, pieces_of, pseudo_log_likelihoods
 from xeval.judging.comparison.resampling import agree
-from xeval.judging.probe import LanguageProbe, Probe, correlations, measure_of
+from xeval.judging.probe import Correlation, LanguageProbe, Probe, correlations, measure_of
 from xeval.kinds.rows import Rows, groups_of
 from xeval.results.records import Limits
 from xeval.results.store import StoredRun, load_runs
@@ -97,20 +97,21 @@ def probe(  # noqa: PLR0913  takes what `run` takes
                 masked_lm, own, mask_id, Masking(masking), compute, on_pieces=phase.advance
             )
         probes.append(_of_language(language, own, likelihoods, spaced[language]))
-    return _judged(
-        checkpoint,
-        Path(results),
-        {
-            "task": definition.name,
-            "text": name,
-            "masking": str(Masking(masking)),
-            "dtype": compute.dtype_name,
-            "seed": seed,
-            "n_available": min(len(set(filter(str.strip, column))) for column in columns.values()),
-            "n_too_long": n_too_long,
-            "is_parallel": parallel,
-            "languages": probes,
-        },
+    ranked, notes = _beside_transfer(probes, parallel, checkpoint, Path(results))
+    return Probe(
+        model=checkpoint.id,
+        model_sha256=checkpoint.sha256,
+        task=definition.name,
+        text=name,
+        masking=str(Masking(masking)),
+        dtype=compute.dtype_name,
+        seed=seed,
+        n_available=min(len(set(filter(str.strip, column))) for column in columns.values()),
+        n_too_long=n_too_long,
+        is_parallel=parallel,
+        languages=probes,
+        correlations=ranked,
+        notes=notes,
     )
 
 
@@ -196,17 +197,18 @@ def _of_language(language: str, pieces: Pieces, likelihoods: np.ndarray, spaced:
     )
 
 
-def _judged(checkpoint: Checkpoint, results: Path, fields: dict[str, Any]) -> Probe:
-    """Return the probe of `fields`, correlated with the scores of runs of the same model."""
-    probes: list[LanguageProbe] = fields["languages"]
-    measures = (measure_of(fields["is_parallel"]), "pseudo_perplexity")
+def _beside_transfer(
+    probes: Sequence[LanguageProbe], parallel: bool, checkpoint: Checkpoint, results: Path
+) -> tuple[list[Correlation], list[str]]:
+    """Correlate what was measured with the scores of runs of the same model; a note says so if there are none."""
+    measures = (measure_of(parallel), "pseudo_perplexity")
     values = {measure: {language.language: language.value(measure) for language in probes} for measure in measures}
     runs = load_runs(results)
-    ranked, notes = correlations(values, runs, checkpoint.sha256), []
-    if not ranked:
-        why = _why_unranked(runs, checkpoint)
-        notes.append(f"Transfer: {why} in {results}, so there is nothing to rank the languages with.")
-    return Probe(checkpoint.id, checkpoint.sha256, correlations=ranked, notes=notes, **fields)
+    ranked = correlations(values, runs, checkpoint.sha256)
+    if ranked:
+        return ranked, []
+    why = _why_unranked(runs, checkpoint)
+    return [], [f"Transfer: {why} in {results}, so there is nothing to rank the languages with."]
 
 
 def _why_unranked(runs: Sequence[StoredRun], checkpoint: Checkpoint) -> str:
