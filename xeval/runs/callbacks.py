@@ -57,15 +57,15 @@ class Callback:
         interrupted before it had one."""
 
 
-class Told:
-    """Calls the callbacks of one run."""
+class Listeners:
+    """The callbacks of one run, and how they are called."""
 
     def __init__(self, callbacks: Sequence[Callback], device: torch.device, say: Callable[[str], None]) -> None:
         self._callbacks, self._device, self._say = tuple(callbacks), device, say
         self._listening: list[Callback] = []
 
     @contextmanager
-    def of(self, begun: Callable[[], RunBegun], newest: Callable[[], RunRecord | None]) -> Iterator[None]:
+    def following(self, begun: Callable[[], RunBegun], newest: Callable[[], RunRecord | None]) -> Iterator[None]:
         """Call `on_begin` and `on_end` around the run, and listen to `tell` in between."""
         self._listening = list(self._callbacks)
         if not self._listening:
@@ -87,6 +87,7 @@ class Told:
             self._listening = []
 
     def tell(self, method: str, *values: Any) -> None:
+        """Call this method of each callback that listens. One that fails is reported, and no longer listens."""
         for callback in list(self._listening):
             before = self._random_states()
             try:

@@ -43,7 +43,7 @@ from xeval.results.predictions import save_predictions
 from xeval.results.records import Failure, Float32Check, Invocation, RunRecord, SelectionPoint, Timing, TrainingRecord
 from xeval.results.run_on_disk import RunOnDisk
 from xeval.results.store import StoredRun, load_record, own_weights
-from xeval.runs.callbacks import Callback, RunBegun, Told
+from xeval.runs.callbacks import Callback, Listeners, RunBegun
 from xeval.runs.candidates import EveryCheckpoint, LanguageRows, SnapshotsBehindEvaluated
 from xeval.runs.provenance import check_metric, new_record
 from xeval.runs.spec import RunSpec
@@ -103,7 +103,7 @@ class OneRun:
         self.identity = record.identity if record is not None else spec.identity()
         self.sweep = spec.sweep or (record.sweep if record is not None else None)
         self.snapshots = Snapshots(checkpoints_folder(self.identity), reporter.say)
-        self.told = Told(callbacks, spec.compute.device, self._say)
+        self.listeners = Listeners(callbacks, spec.compute.device, self._say)
         self.gathered = GatheredPredictions(checkpoints_folder(self.identity) / "evaluated")
         self.model_of_trial: Any = None  # the checkpoint's own, if the comparison before the run kept it for the run
 
@@ -166,7 +166,7 @@ class OneRun:
                     record = self.disk.save(record.model_copy(update={"status": "complete", "failures": {}}))
             else:
                 self._say(f"{len(missing)} of {counted(len(languages), 'languages')} to evaluate")
-                with self.told.of(self._begun, self.disk.newest):
+                with self.listeners.following(self._begun, self.disk.newest):
                     record = self._compute(record, list(missing), unknown)
             if self.keep_weights and record.training is not None:
                 self._keep_weights(record)
@@ -284,7 +284,7 @@ class OneRun:
                     continue
                 status = "complete" if language == list(encoded)[-1] and not failures else "incomplete"
                 record = self.disk.save(record.model_copy(update={"status": status}))
-                self.told.tell("on_score", language, record.scores[language])
+                self.listeners.tell("on_score", language, record.scores[language])
             scores = [
                 f"{code} {one_decimal(100 * record.scores[code].value)}" for code in encoded if code in record.scores
             ]
@@ -557,13 +557,13 @@ class OneRun:
 
     def _at_step(self, phase: Phase, loss: float, learning_rate: float) -> None:
         phase.advance(1, f"loss {loss:.3f}")
-        self.told.tell("on_step", phase.done, loss, learning_rate)
+        self.listeners.tell("on_step", phase.done, loss, learning_rate)
 
     def _at_checkpoint(
         self, every: EveryCheckpoint | None, step: int, model: Any, phase: Phase, selection: Selection | None
     ) -> Iterator[str]:
         if selection is not None:
-            self.told.tell("on_selection", step, selection.last)
+            self.listeners.tell("on_selection", step, selection.last)
         if every is None:
             return
         languages = []

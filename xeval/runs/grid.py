@@ -111,11 +111,11 @@ def run(  # noqa: PLR0913  the public call: one parameter for each option
     """
     assert not isinstance(seeds, int)  # a single seed is a list by now
     names: dict[str, Any] = {"train_language": train_language, "train": train, "test_split": test_split}
-    told = reporter or Silent()
-    data = folder_of_data(data, lambda: define(task, [], tasks_dirs=tasks_dirs, **names).task, told)
+    reporter = reporter or Silent()
+    data = folder_of_data(data, lambda: define(task, [], tasks_dirs=tasks_dirs, **names).task, reporter)
     runs = run_grid(
         task,
-        [(model, recipe) for model in names_of_models(models, told)],
+        [(model, recipe) for model in names_of_models(models, reporter)],
         languages=languages,
         train_language=train_language,
         seeds=seeds,
@@ -216,7 +216,7 @@ def prepare_grid(  # noqa: PLR0913  what `run` takes
 
     `corpus` has the rows of `data` if they have been read already. The trials of a `sweep` run here.
     """
-    reporter, told = reporter or Silent(), ready(callbacks)
+    reporter, callbacks = reporter or Silent(), ready(callbacks)
     defined = define(
         task,
         pairs,
@@ -291,7 +291,7 @@ def prepare_grid(  # noqa: PLR0913  what `run` takes
             every_checkpoint,
             known,
             keep_weights,
-            told,
+            callbacks,
         )
         for identity, spec in specs.items()
     ]
@@ -497,8 +497,10 @@ def reproduce(reference: str, **options: Any) -> Runs:
 
     Raises XevalError like `run`, and for a table without a row that comes from training in one language.
     """
-    told = options.get("reporter") or Silent()
-    data = folder_of_data(options.get("data"), lambda: registry.get_task(registry.get_reference(reference).task), told)
+    reporter = options.get("reporter") or Silent()
+    data = folder_of_data(
+        options.get("data"), lambda: registry.get_task(registry.get_reference(reference).task), reporter
+    )
     return Runs(reproduce_grid(reference, **options | {"data": data}), reference)
 
 
