@@ -155,7 +155,7 @@ def _resampled(paired: PairedRuns) -> str:
 def _conclusion(comparison: RunComparison) -> str:
     mean, n = comparison.mean, len(comparison.languages)
     where = on_mean_of([difference.language for difference in comparison.languages])
-    bounds = f"{100 * mean.level:.0f} % interval of B minus A {signed(100 * mean.low)} to {signed(100 * mean.high)}"
+    bounds = f"{mean.name} of B minus A {mean.in_points}"
     size = f"{one_decimal(abs(printed_difference(100 * comparison.mean_b, 100 * comparison.mean_a)))} points"
     sides = [f"A ({comparison.name_a})", f"B ({comparison.name_b})"]
     if comparison.name_a == comparison.name_b and not comparison.trains_nothing:

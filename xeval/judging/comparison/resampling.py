@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from xeval.judging.grouped import draws
+from xeval.support.text import signed
 
 SEED = 20181101  # for every resampling, unless another is given
 N_RESAMPLES = 10_000
@@ -46,6 +47,16 @@ class Interval:
     level: float
     seed: int
     n_resamples: int
+
+    @property
+    def name(self) -> str:
+        """What it is called, such as "95 % interval"."""
+        return f"{100 * self.level:.0f} % interval"
+
+    @property
+    def in_points(self) -> str:
+        """Its bounds in points, such as "-0.3 to +1.2"."""
+        return f"{signed(100 * self.low)} to {signed(100 * self.high)}"
 
     @property
     def excludes_zero(self) -> bool:

@@ -23,7 +23,7 @@ from xeval.results.predictions import tally_of
 from xeval.results.records import CheckpointRecord, SelectionPoint
 from xeval.results.store import StoredRun
 from xeval.support.errors import DataError, StoreError
-from xeval.support.text import capitalised, on_mean_of, one_decimal, printed_difference, signed
+from xeval.support.text import capitalised, on_mean_of, one_decimal, printed_difference
 
 _LAST = "last"
 
@@ -215,8 +215,7 @@ def _oracle(language: str, measure: Measure, tables: Sequence[dict[int, pa.Table
 def _conclusion(comparison: SelectionComparison) -> str:
     compared, mean = comparison.last_minus_dev, comparison.last_minus_dev.mean
     where = on_mean_of([choice.language for choice in comparison.oracle])
-    low, high = signed(100 * mean.low), signed(100 * mean.high)
-    bounds = f"{100 * mean.level:.0f} % interval of the difference {low} to {high}"
+    bounds = f"{mean.name} of the difference {mean.in_points}"
     size = f"{one_decimal(abs(printed_difference(100 * compared.mean_b, 100 * compared.mean_a)))} points"
     dev = _dev_of(comparison.training_language)
     called = {dev: f"{dev}'s checkpoint", _LAST: "the last checkpoint"}

@@ -99,7 +99,7 @@ def _sides(comparison: RunComparison) -> list[str]:
 def _header(comparison: RunComparison) -> list[str]:
     tested = ["only A/B", "McNemar"] if _one_run_each(comparison) else []
     spread = ["SD of seeds"] if len(comparison.mean_seed_differences) > 1 else []
-    return ["", "A", "B", "B − A", f"{100 * comparison.mean.level:.0f} % interval", *spread, *tested, "Holm", "better"]
+    return ["", "A", "B", "B − A", comparison.mean.name, *spread, *tested, "Holm", "better"]
 
 
 def _rows(comparison: RunComparison) -> list[list[str]]:
@@ -130,9 +130,8 @@ def _row(comparison: RunComparison, difference: LanguageDifference) -> list[str]
 
 
 def _numbers(value_a: float, value_b: float, interval: Interval) -> list[str]:
-    bounds = f"{signed(100 * interval.low)} to {signed(100 * interval.high)}"
     difference = signed(printed_difference(100 * value_b, 100 * value_a))
-    return [one_decimal(100 * value_a), one_decimal(100 * value_b), difference, bounds]
+    return [one_decimal(100 * value_a), one_decimal(100 * value_b), difference, interval.in_points]
 
 
 def _spread(differences: list[float]) -> list[str]:

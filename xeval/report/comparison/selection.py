@@ -80,7 +80,7 @@ def _sides(comparison: SelectionComparison) -> list[str]:
 
 
 def _header(comparison: SelectionComparison) -> list[str]:
-    interval = f"{100 * comparison.last_minus_dev.mean.level:.0f} % interval"
+    interval = comparison.last_minus_dev.mean.name
     return ["", "dev", "last", "− dev", interval, "Holm", "oracle*", "− dev", *_if_one_seed(comparison, "at step")]
 
 
@@ -118,8 +118,7 @@ def _mean_row(comparison: SelectionComparison, name: str, interval: Interval, wi
 
 
 def _numbers(dev: float, last: float, interval: Interval) -> list[str]:
-    bounds = f"{signed(100 * interval.low)} to {signed(100 * interval.high)}"
-    return [one_decimal(100 * dev), *_beside_dev(last, dev), bounds]
+    return [one_decimal(100 * dev), *_beside_dev(last, dev), interval.in_points]
 
 
 def _beside_dev(value: float, dev: float) -> list[str]:
