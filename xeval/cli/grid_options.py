@@ -5,7 +5,7 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import Field, dataclass, fields
 from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
+from typing import TYPE_CHECKING, Any, get_type_hints
 
 import typer
 
@@ -19,7 +19,7 @@ from xeval.cli.options import (
     LanguagesToRun,
     MaxEval,
     MaxTrain,
-    Model,
+    Models,
     NoTrain,
     Quiet,
     RecipeName,
@@ -47,8 +47,8 @@ if TYPE_CHECKING:
 class GridOptions:
     """The options as the user gave them."""
 
-    task: Annotated[str | None, typer.Argument(metavar="TASK", help=Subject, show_default=False)] = None
-    model: Annotated[list[str] | None, typer.Option("--model", "-m", metavar="MODEL", help=Model)] = None
+    task: Subject = None
+    model: Models = None
     language: LanguagesToRun = None
     train_language: TrainLanguage = None
     seed: Seeds = None

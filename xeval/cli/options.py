@@ -7,6 +7,23 @@ from typing import Annotated
 
 import typer
 
+Subject = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="TASK",
+        help="Name or path of a task or a suite of tasks, or path of the file of a grid of runs.",
+        show_default=False,
+    ),
+]
+Models = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--model",
+        "-m",
+        metavar="MODEL",
+        help="Alias, hub id (id@revision pins it), folder, or NAME=FOLDER; repeatable.",
+    ),
+]
 Results = Annotated[
     Path, typer.Option("--results", metavar="DIR", help="Folder of records and predictions.", show_default=True)
 ]
@@ -90,11 +107,9 @@ KeepWeights = Annotated[
     ),
 ]
 NoTrain = Annotated[bool, typer.Option("--no-train", metavar="", help="Evaluate a fine-tuned checkpoint as it is.")]
-Subject = "Name or path of a task or a suite of tasks, or path of the file of a grid of runs."
 DryRun = Annotated[
     bool, typer.Option("--dry-run", metavar="", help="Print the plan and stop: nothing is fetched or trained.")
 ]
-Model = "Alias, hub id (id@revision pins it), folder, or NAME=FOLDER; repeatable."
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", metavar="", help="Show no progress on standard error.")]
 TasksDirs = Annotated[
     list[Path] | None,
