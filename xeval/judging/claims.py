@@ -55,22 +55,22 @@ def _size(claim: Claim, records: list[RunRecord]) -> ClaimVerdict:
     attribute, unit = _SIZES[claim.what]
     sizes = {getattr(record.model, attribute) for record in records} - {None}
     if not sizes:
-        return _none(claim, "none of its runs recorded it")
+        return _no_verdict(claim, "none of its runs recorded it")
     if len(sizes) > 1:
-        return _none(claim, f"its runs differ: {', '.join(f'{size:,}' for size in sorted(sizes))}")
+        return _no_verdict(claim, f"its runs differ: {', '.join(f'{size:,}' for size in sorted(sizes))}")
     [size] = sizes
     agrees = size == claim.value or abs(size - claim.value) < claim.tolerance
     outcome = "reproduced" if agrees else "not reproduced"
-    return ClaimVerdict(claim, outcome, _say(claim, f"{outcome}; it has {size:,} {unit}"), size)
+    return ClaimVerdict(claim, outcome, _sentence(claim, f"{outcome}; it has {size:,} {unit}"), size)
 
 
 def _speed(claim: Claim, records: list[RunRecord], others: list[RunRecord]) -> ClaimVerdict:
     if not others:
-        return _none(claim, f"there is no run of {claim.than} to compare it with")
+        return _no_verdict(claim, f"there is no run of {claim.than} to compare it with")
     ratios = [ratio for record in records for other in others for ratio in _ratios(record, other)]
     if len(ratios) < FEWEST_RATIOS:
         got = f"timed together only {counted(len(ratios), 'times')}" if ratios else "never timed together"
-        return _none(
+        return _no_verdict(
             claim,
             f"the two were {got} (in one invocation of xeval with one seed, on the same pairs, device and arithmetic);"
             " evaluate both models with one command in three languages or more",
@@ -84,7 +84,7 @@ def _speed(claim: Claim, records: list[RunRecord], others: list[RunRecord]) -> C
         f" seeds (from {min(values):.2f} to {max(values):.2f}), with a 90 % interval of {low:.2f} to {high:.2f};"
         f" {claim.value - claim.tolerance:g} to {claim.value + claim.tolerance:g} counts as {claim.value:g} ({where})"
     )
-    return ClaimVerdict(claim, outcome, _say(claim, text), mean, low, high)
+    return ClaimVerdict(claim, outcome, _sentence(claim, text), mean, low, high)
 
 
 @dataclass(frozen=True)
@@ -128,9 +128,9 @@ def _geometric_mean(ratios: list[float]) -> tuple[float, float, float]:
     return math.exp(mean), math.exp(mean - half), math.exp(mean + half)
 
 
-def _none(claim: Claim, reason: str) -> ClaimVerdict:
-    return ClaimVerdict(claim, NO_VERDICT, _say(claim, f"{NO_VERDICT}; {reason}"))
+def _no_verdict(claim: Claim, reason: str) -> ClaimVerdict:
+    return ClaimVerdict(claim, NO_VERDICT, _sentence(claim, f"{NO_VERDICT}; {reason}"))
 
 
-def _say(claim: Claim, text: str) -> str:
+def _sentence(claim: Claim, text: str) -> str:
     return f"{claim.model}, “{claim.printed}”: {text}."

@@ -264,7 +264,7 @@ class _Row:
         published = published_cell(self.row, language)
         scores = [100 * record.scores[language].value for record in runs]
         expected = self._expected(language, runs) if runs else None
-        verdict = self._say(language, scores, published, self.tolerance.cell, expected)
+        verdict = self._verdict_on(language, scores, published, self.tolerance.cell, expected)
         return self._beside_majority(verdict, runs, [language])
 
     def _mean(self) -> Verdict:
@@ -278,7 +278,7 @@ class _Row:
         scores = [100 * sum(record.scores[lang].value for lang in languages) / len(languages) for record in runs]
         expected = spread_of_mean(self.assumed, [self._expected(lang, runs) for lang in languages]) if runs else None
         what = f"mean of {counted(len(languages), 'languages')}"
-        verdict = self._say(what, scores, published, self.tolerance.mean, expected)
+        verdict = self._verdict_on(what, scores, published, self.tolerance.mean, expected)
         return self._beside_majority(verdict, runs, languages)
 
     def _beside_majority(self, verdict: Verdict, runs: list[RunRecord], languages: list[str]) -> Verdict:
@@ -323,9 +323,10 @@ class _Row:
         n_rows = min(record.scores[language].n_rows for record in runs)
         return expected_spread(self.row, self.assumed, language, language == runs[0].training_language, n_rows)
 
-    def _say(
+    def _verdict_on(
         self, what: str, scores: list[float], published: Published, tolerance: float, expected: Spread | None
     ) -> Verdict:
+        """Return the verdict on `what`, a language or the mean, with a sentence that says all there is to say."""
         if self._otherwise:
             sentence = f"{self._name()}, {what}: {NO_VERDICT}; {self._otherwise}."
             return Verdict(what, NO_VERDICT, sentence, published.value, tolerance, 0)

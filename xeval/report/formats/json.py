@@ -45,13 +45,13 @@ def _row(row: Row, matrix: Matrix) -> dict[str, Any]:
         "mean_of_all_languages": _fraction(row.mean_all),
         "gap_points": _points(row.gap),
         "seeds": sorted({run.record.seed for run in row.runs if run.record.has_seed}),
-        "verdict": _verdicts(row.verdict, metric) if row.verdict else _none(row),
+        "verdict": _verdicts(row.verdict, metric) if row.verdict else _no_verdict(row),
         "more_verdicts": [_verdicts(verdict, metric) for verdict in row.more_verdicts],
         "exhibits": [asdict(exhibit) for exhibit in shown],
     }
 
 
-def _none(row: Row) -> dict[str, Any] | None:
+def _no_verdict(row: Row) -> dict[str, Any] | None:
     """Return why a row of ours has no verdict, or None for a published row."""
     return {"outcome": NO_VERDICT, "sentence": f"No verdict: {row.why_no_verdict}."} if row.why_no_verdict else None
 
