@@ -28,7 +28,7 @@ from xeval.results.records import ELSEWHERE, NO_TRAINING, RunRecord
 from xeval.results.store import StoredRun
 from xeval.support.errors import StoreError
 from xeval.support.findings import Finding
-from xeval.support.text import metric_in_words, printed_difference
+from xeval.support.text import metric_in_words, printed_difference, span
 
 
 @dataclass(frozen=True)
@@ -326,14 +326,9 @@ def _our_row(
             n_seeds.add(len(scores))
             n_examples |= {score.n_rows for score in scores}
     name = configuration.name(others)
-    seeds = _span(n_seeds) if configuration.example.has_seed else "–"
+    seeds = span(n_seeds) if configuration.example.has_seed else "–"
     home = configuration.example.training_language
-    return replace(columns.row(name, False, cells, _span(n_examples), seeds, home), runs=tuple(group))
-
-
-def _span(numbers: set[int]) -> str:
-    low, high = min(numbers), max(numbers)
-    return f"{low:,}" if low == high else f"{low:,} to {high:,}"
+    return replace(columns.row(name, False, cells, span(n_examples), seeds, home), runs=tuple(group))
 
 
 def _collapsed(runs: Sequence[StoredRun], shown: Sequence[StoredRun]) -> Iterator[tuple[StoredRun, str]]:

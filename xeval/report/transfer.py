@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from itertools import combinations
 
 from xeval.kinds.exhibit import LANGUAGE, Cell, Exhibit
-from xeval.report import table
+from xeval.report import matrix_table
 from xeval.report.matrix import Matrix, Row
 from xeval.results.configurations import in_words
 from xeval.support.text import one_decimal, printed_difference, signed
@@ -36,7 +36,7 @@ def _matrix(name: str, sources: dict[str, Row], languages: Sequence[str]) -> Exh
     lines: list[tuple[Cell, ...]] = [
         (_source(language, row), *(_share(row, target) for target in shown)) for language, row in sources.items()
     ]
-    if not table.are_too_many(shown, len(sources)):
+    if not matrix_table.are_too_many(shown, len(sources)):
         return Exhibit(f"{name}: trained on (line), tested in (column)", ("trained on", *shown), lines)
     header = (LANGUAGE, *(str(line[0]) for line in lines))
     turned = list(zip(shown, *(line[1:] for line in lines), strict=True))

@@ -6,7 +6,7 @@ import textwrap
 from collections.abc import Sequence
 from typing import TypeVar
 
-from xeval.report import table, verdicts
+from xeval.report import matrix_table, verdicts
 from xeval.report.matrix import Matrix
 from xeval.support.text import capitalised, one_line
 
@@ -59,14 +59,15 @@ def render(matrix: Matrix) -> str:
     comment = "% Needs amssymb, booktabs and graphicx. Written by xeval report --format latex."
     caption = rf"\caption{{{escape(matrix.title)}: {escape(matrix.metric_in_words)} in \%, {escape(matrix.how)}.}}"
     notes = [rf"{escape(note)}\par" for note in _notes(matrix)]
-    lines = _several(matrix, caption, notes) if table.has_language_lines(matrix) else _one(matrix, caption, notes)
+    floats = _several if matrix_table.has_language_lines(matrix) else _one
+    lines = floats(matrix, caption, notes)
     return "\n".join([comment, *lines]) + "\n"
 
 
 def _one(matrix: Matrix, caption: str, notes: Sequence[str]) -> list[str]:
     """Return a float with a line for each row, and the notes in it, or as text after it if they could fill its page."""
     names = [_name(row.name, bold=not row.published) for row in matrix.rows]
-    header, *body = table.lines(matrix, names, escape)
+    header, *body = matrix_table.lines(matrix, names, escape)
     tabular = _tabular(header, [_line([name, *map(escape, cells)]) for name, *cells in body])
     if sum(map(len, notes)) > _MOST_IN_NOTES:
         return [*_float([caption, *_fitted(tabular)]), *_as_text(notes)]
@@ -80,11 +81,11 @@ def _several(matrix: Matrix, caption: str, notes: Sequence[str]) -> list[str]:
     A longtable would need no parts, but LaTeX refuses one where the text has two columns.
     """
     heads = [_upright(row.name, bold=not row.published) for row in matrix.rows]
-    header, *body = table.lines(matrix, heads, str)
+    header, *body = matrix_table.lines(matrix, heads, str)
     lines = [_line([_name(label), *map(escape, cells)]) for label, *cells in body]
     lines.insert(len(matrix.languages), r"\midrule")
     parts = [_tabular(header, part, "[t]") for part in _even(lines, _MOST_LINES)]
-    width = sum(max(map(len, column)) + 2 for column in table.turned(body))
+    width = sum(max(map(len, column)) + 2 for column in matrix_table.turned(body))
     written, title = list[str](), caption
     for first, *others in _even(parts, max(1, _MOST_CHARACTERS // width)):
         beside = [*first, *(line for part in others for line in (r"\qquad", *part))]
@@ -135,11 +136,9 @@ def _upright(name: str, bold: bool) -> str:
 
 
 def _notes(matrix: Matrix) -> list[str]:
-    row_verdicts = matrix.verdicts
-    sentences = [line for verdict in row_verdicts for line in verdicts.headlines(verdict, row_verdicts)]
     findings = [f"{finding.severity.capitalize()}: {finding.sentence}" for finding in matrix.findings]
     gap = [capitalised(matrix.about_gap)] if matrix.about_gap else []
-    return [*findings, *gap, *matrix.footer, *([verdicts.legend(row_verdicts)] if row_verdicts else []), *sentences]
+    return [*findings, *gap, *matrix.footer, *verdicts.notes(matrix.verdicts)]
 
 
 def escape(text: str) -> str:

@@ -4,7 +4,7 @@ import re
 
 from xeval.judging.verdict import RowVerdict
 from xeval.kinds.exhibit import Exhibit
-from xeval.report import exhibits, in_short, table, transfer, verdicts, worst
+from xeval.report import exhibits, in_short, matrix_table, transfer, verdicts, worst
 from xeval.report.in_short import InShort
 from xeval.report.matrix import Matrix
 from xeval.report.pipe_table import pipe_table
@@ -14,7 +14,7 @@ from xeval.support.text import capitalised, one_line
 def render(matrix: Matrix) -> str:
     """Render the whole report. Numbers are percentages; a dash means that there is no number, never zero."""
     names = [escape(row.name) if row.published else f"**{escape(row.name)}**" for row in matrix.rows]
-    header, *body = table.lines(matrix, names, escape)
+    header, *body = matrix_table.lines(matrix, names, escape)
     numbers = pipe_table(body, header, ["left"] + ["right"] * (len(header) - 1))
     notes = [f"{capitalised(matrix.metric_in_words)} in %, {matrix.how}. {matrix.about_gap}".rstrip(), *matrix.footer]
     below = "\n".join(f"- {escape(note)}" for note in notes)

@@ -11,7 +11,7 @@ from typing import Any
 from xeval.definitions.languages import names_of
 from xeval.definitions.task import Task
 from xeval.kinds.registry import get_kind
-from xeval.report import table, verdicts
+from xeval.report import matrix_table, verdicts
 from xeval.report.formats.markdown import escape, findings_section
 from xeval.report.matrix import Matrix, Row
 from xeval.report.pipe_table import pipe_table
@@ -173,8 +173,8 @@ def evaluation(matrix: Matrix, heading: str = "Evaluation") -> str:
         ]
         for row in matrix.rows
     ]
-    if table.has_language_lines(matrix):
-        lines = table.turned(lines)
+    if matrix_table.has_language_lines(matrix):
+        lines = matrix_table.turned(lines)
         lines[0][0] = "Language"
     numbers = pipe_table(lines[1:], lines[0], ["left"] + ["right"] * (len(lines[0]) - 1))
     notes = [f"{name} has no entries for the hub: {why}." for name, why in _partial(matrix).items()]

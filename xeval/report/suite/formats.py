@@ -5,16 +5,16 @@ from typing import Any
 
 from rich.console import Console
 from rich.table import Table
-from rich.text import Text
 
 from xeval.report.formats import Format
 from xeval.report.formats.markdown import escape
 from xeval.report.page.plain import page
 from xeval.report.pipe_table import pipe_table
 from xeval.report.suite.table import Average, Cell, Row, SuiteMatrix
+from xeval.report.tables import plain
 from xeval.report.whole_words import print_whole
 from xeval.support.errors import XevalError
-from xeval.support.text import counted, one_decimal, one_line
+from xeval.support.text import counted, one_decimal
 
 SUITE_REPORT_VERSION = 1
 
@@ -130,10 +130,6 @@ def _json_average(average: Average) -> dict[str, Any]:
 
 def show(matrix: SuiteMatrix, console: Console) -> None:
     """Print the table on `console`, tasks down and models across, with published rows only for models of ours."""
-
-    def plain(text: str) -> Text:
-        return Text(one_line(text))
-
     console.print(plain(f"{matrix.suite.title}: scores in %"), style="italic")
     table = Table(show_edge=False)
     table.add_column("task")
