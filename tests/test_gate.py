@@ -271,7 +271,7 @@ def test_missing_and_extra_configurations_are_found():
     another = ModelRecord(id="org/n", origin="hub", revision="abc", sha256=SHA, n_parameters=1, architecture="bert")
     outcome = check(BASELINE, seeds(model=another))
     assert [finding.kind for finding in outcome.findings] == ["missing configuration", "extra configuration"]
-    assert "cats: org/n, r is not in the baseline" in outcome.failures[1].sentence
+    assert "cats: org/n, r, epochs 2.0, float32 is not in the baseline" in outcome.failures[1].sentence
 
 
 def test_replaced_model_is_compared_and_noted():
@@ -363,3 +363,43 @@ def test_mismatch_of_one_configuration_stays_beside_a_sound_one(faulty):
     by_epochs[faulty].pop()
     outcome = check(baseline, [record for records in by_epochs.values() for record in records])
     assert not outcome.passed and [finding.kind for finding in outcome.failures] == ["missing seed"]
+
+
+# ── names of configurations that cannot be compared ──
+
+
+def test_extra_configurations_have_whole_names():
+    """The blessed configuration has the same model and recipe; the extra ones differ only in a value, and in dtype."""
+    recipe = OTHER_RECIPE.model_copy(update={"overrides": {"learning_rate": 3e-5}})
+    extra = [*seeds(recipe=recipe), *seeds(dtype="bfloat16")]
+    failures = check(BASELINE, [*seeds(), *extra]).failures
+    assert [failure.sentence.split(" is not ")[0] for failure in failures] == [
+        "cats: org/m, r, learning_rate 3e-05, float32",
+        "cats: org/m, r, epochs 2.0, bfloat16",
+    ]
+
+
+def test_other_settings_are_those_of_the_nearest_runs():
+    """On a processor that chooses another arithmetic, whatever order the runs' folders have."""
+    by_epochs = {n: RecipeRecord(name="r", values={"epochs": n}, overrides={"epochs": n}) for n in (2, 3, 4)}
+    baseline = bless([record for recipe in by_epochs.values() for record in seeds(recipe=recipe)])
+    runs = [record for n in (4, 3) for record in seeds(recipe=by_epochs[n], dtype="bfloat16")]
+    failures = check(baseline, runs).failures
+    assert [(failure.configuration, failure.sentence.rpartition(": ")[2]) for failure in failures] == [
+        ("cats: org/m, r, epochs 2, float32", "org/m, r, epochs 2, float32 is in the baseline but was not run."),
+        ("cats: org/m, r, epochs 3, float32", "dtype is bfloat16, blessed float32."),
+        ("cats: org/m, r, epochs 4, float32", "dtype is bfloat16, blessed float32."),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("blessed", "now", "said"),
+    [
+        (Limits(max_eval=9), Limits(max_eval=9, eval_seed=1), "version 0.1.0 blessed the first ones; bless new runs."),
+        (Limits(), Limits(max_eval=9, eval_seed=1), "other settings: max_eval is 9, blessed not set."),
+    ],
+)
+def test_how_rows_are_drawn_is_said_in_words(blessed, now, said):
+    """No option is called `eval_seed`."""
+    [failure] = check(bless(seeds("a", limits=blessed)), seeds(limits=now)).failures
+    assert failure.sentence.endswith(said)

@@ -118,10 +118,7 @@ class Blessed(Frozen):
     @property
     def name(self) -> str:
         """The configuration in words, on one line."""
-        limits = {key: self.settings[key] for key in Limits.model_fields if key in self.settings}
-        recipe = in_words(str(self.settings.get("recipe", "")), settings_of(self.settings) | self.overrides, limits)
-        parts = [self.model, recipe, self.settings.get("dtype", "")]
-        return one_line(f"{self.task}: {', '.join(str(part) for part in parts if part != '')}")
+        return name_of(self.task, self.model, self.settings, self.overrides)
 
 
 class Baseline(Frozen):
@@ -140,6 +137,14 @@ class Baseline(Frozen):
 def key_of(task: str, model: str, values: Mapping[str, Setting], metric: str) -> str:
     """Return a text that is equal for runs that may be compared with each other."""
     return json.dumps([task, model, {key: canonical(value) for key, value in values.items()}, metric], sort_keys=True)
+
+
+def name_of(task: str, model: str, values: Mapping[str, Setting], overrides: Mapping[str, Setting]) -> str:
+    """Return a configuration in words, on one line. `values` are its settings; `overrides`, the changed ones."""
+    limits = {key: values[key] for key in Limits.model_fields if key in values}
+    recipe = in_words(str(values.get("recipe", "")), settings_of(values) | dict(overrides), limits)
+    parts = [model, recipe, values.get("dtype", "")]
+    return one_line(f"{task}: {', '.join(str(part) for part in parts if part != '')}")
 
 
 def read(path: Path) -> Baseline:

@@ -44,6 +44,11 @@ def settings(record: RunRecord) -> dict[str, Setting]:
     return {key: value for key, value in named.items() if value is not None}
 
 
+def overrides(record: RunRecord) -> dict[str, Setting]:
+    """Return the settings that the command line changed."""
+    return {key: value for key, value in record.recipe.overrides.items() if value is not None}
+
+
 def hardware(environment: Environment) -> dict[str, Setting]:
     """Return what must be equal for speeds to be comparable."""
     named: dict[str, Setting] = {
@@ -125,7 +130,7 @@ def _blessed(runs: list[RunRecord]) -> Blessed:
         model_sha256=first.model.sha256,
         trained=trained,
         settings=settings(first),
-        overrides={key: value for key, value in first.recipe.overrides.items() if value is not None},
+        overrides=overrides(first),
         seeds=tuple(record.seed for record in runs),
         weights_sha256=tuple(sha256 for record in runs if (sha256 := record.trained_weights_sha256) is not None),
         mean_percent=_mean(means),

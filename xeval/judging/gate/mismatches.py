@@ -2,13 +2,16 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from operator import itemgetter
 
-from xeval.judging.gate.baseline import Baseline, Blessed
-from xeval.judging.gate.bless import settings
+from xeval.judging.gate.baseline import Baseline, Blessed, name_of
+from xeval.judging.gate.bless import overrides, settings
 from xeval.judging.gate.findings import GateFinding, Kind
 from xeval.judging.health import collapse
 from xeval.results.records import RunRecord
 from xeval.support.text import counted, numbered, one_line
+
+_DRAWN_LATER = "max_eval now draws rows evenly, and version 0.1.0 blessed the first ones; bless new runs"
 
 
 @dataclass(frozen=True)
@@ -26,10 +29,12 @@ def sort_out(baseline: Baseline, groups: Mapping[str, list[RunRecord]]) -> tuple
     findings: list[GateFinding] = []
     unmatched = dict(groups)
     matched = {configuration.key: unmatched.pop(configuration.key, None) for configuration in baseline.configurations}
+    absent = [configuration for configuration in baseline.configurations if matched[configuration.key] is None]
+    nearest = {own: unmatched.pop(key) for own, key in _nearest(absent, unmatched).items()}
     for configuration in baseline.configurations:
         runs = matched[configuration.key]
         if runs is None:
-            findings.append(_absent(configuration, unmatched))
+            findings.append(_absent(configuration, nearest.get(configuration.key)))
             continue
         mismatches = [*_seeds(configuration, runs), *_training_data(configuration, runs)]
         if not mismatches:
@@ -39,28 +44,54 @@ def sort_out(baseline: Baseline, groups: Mapping[str, list[RunRecord]]) -> tuple
             comparable.append(Comparable(configuration, runs, languages))
         findings += mismatches
     for runs in unmatched.values():
-        name = f"{runs[0].task}: {runs[0].model.id}, {runs[0].recipe.name}"
+        name = name_of(runs[0].task, runs[0].model.id, settings(runs[0]), overrides(runs[0]))
         fact = "is not in the baseline; bless it, or keep it out of this results folder"
-        findings.append(_finding("extra configuration", one_line(name), "configuration", fact))
+        findings.append(_finding("extra configuration", name, "configuration", fact))
     return comparable, findings
 
 
-def _absent(configuration: Blessed, unmatched: dict[str, list[RunRecord]]) -> GateFinding:
-    """Report a configuration without runs.
+def _nearest(absent: Sequence[Blessed], unmatched: Mapping[str, list[RunRecord]]) -> dict[str, str]:
+    """Return which of the `unmatched` runs are an absent configuration with other settings: the keys of both.
 
-    Unmatched runs of the same task and model are treated as this configuration with other settings, and removed from
-    `unmatched`.
+    They are of the same task and model. If several could be, those with the fewest other settings are.
     """
-    for key, runs in unmatched.items():
-        if (runs[0].task, runs[0].model.id) == (configuration.task, configuration.model):
-            now = {"metric": runs[0].metric} | settings(runs[0])
-            blessed = {"metric": configuration.metric} | configuration.settings
-            names = [name for name in {**blessed, **now} if blessed.get(name) != now.get(name)]
-            parts = [f"{name} is {now.get(name, 'not set')}, blessed {blessed.get(name, 'not set')}" for name in names]
-            del unmatched[key]
-            fact = f"was run with other settings: {'; '.join(parts)}"
-            return _finding("other settings", configuration.name, "settings", fact)
-    return _finding("missing configuration", configuration.name, "configuration", "is in the baseline but was not run")
+    pairs = [
+        (len(_differences(configuration, runs[0])), configuration.key, key)
+        for configuration in absent
+        for key, runs in unmatched.items()
+        if (runs[0].task, runs[0].model.id) == (configuration.task, configuration.model)
+    ]
+    nearest: dict[str, str] = {}
+    taken = set[str]()
+    for _, own, key in sorted(pairs, key=itemgetter(0)):
+        if own not in nearest and key not in taken:
+            nearest[own] = key
+            taken.add(key)
+    return nearest
+
+
+def _absent(configuration: Blessed, nearest: Sequence[RunRecord] | None) -> GateFinding:
+    """Report a configuration without runs. `nearest` are the runs that are this one with other settings."""
+    if nearest is None:
+        fact = "is in the baseline but was not run"
+        return _finding("missing configuration", configuration.name, "configuration", fact)
+    fact = f"was run with other settings: {'; '.join(_differences(configuration, nearest[0]))}"
+    return _finding("other settings", configuration.name, "settings", fact)
+
+
+def _differences(configuration: Blessed, record: RunRecord) -> list[str]:
+    """Return what differs between the settings of `record` and the blessed ones, each in words."""
+    now = {"metric": record.metric} | settings(record)
+    blessed = {"metric": configuration.metric} | configuration.settings
+    names = [name for name in {**blessed, **now} if blessed.get(name) != now.get(name)]
+    if "max_eval" in names and "eval_seed" in names:
+        names.remove("eval_seed")  # which only says how the rows of max_eval are drawn
+    return [
+        _DRAWN_LATER
+        if name == "eval_seed" and name not in blessed
+        else f"{name} is {now.get(name, 'not set')}, blessed {blessed.get(name, 'not set')}"
+        for name in names
+    ]
 
 
 def _seeds(configuration: Blessed, runs: Sequence[RunRecord]) -> list[GateFinding]:
