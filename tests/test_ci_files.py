@@ -174,3 +174,36 @@ def test_action_finds_its_own_folder_in_a_container():
     """There, `github.action_path` is a path of the host (https://github.com/actions/runner/issues/2185)."""
     [install] = [step["run"] for step in STEPS if step.get("name", "").startswith("Install")]
     assert '"$GITHUB_ACTION_PATH"' in install and "github.action_path" not in json.dumps(STEPS)
+
+
+# ── what the action leaves to the job's later steps ──
+
+
+def test_action_leaves_the_jobs_own_python():
+    [setup] = [step for step in STEPS if str(step.get("uses", "")).startswith("actions/setup-python@")]
+    [install] = [step for step in STEPS if str(step.get("name", "")).startswith("Install")]
+    assert setup["with"]["update-environment"] is False
+    assert install["env"]["PYTHON"] == f"${{{{ steps.{setup['id']}.outputs.python-path }}}}"
+
+
+def test_only_xeval_joins_the_jobs_path(tmp_path):
+    """A stand-in for Python makes an environment of stand-ins; the one for xeval prints what reaches it."""
+    [install] = [step["run"] for step in STEPS if str(step.get("name", "")).startswith("Install")]
+    python, runner, path = tmp_path / "3.11" / "bin" / "python", tmp_path / "a b", tmp_path / "path"
+    python.parent.mkdir(parents=True)
+    says = '#!/bin/sh\\nprintf "[%s]" "$LD_LIBRARY_PATH" "$@"\\n'
+    python.write_text(
+        f'#!/bin/sh\n[ "$1 $2" = \'-m venv\' ] && mkdir -p "$3/bin" && cd "$3/bin" || exit 1\n'
+        f"for name in python pip uv xeval; do printf '{says.replace('%', '%%')}' > $name; chmod +x $name; done\n"
+    )
+    python.chmod(0o755)
+    environment = {"PATH": "/usr/bin:/bin", "PYTHON": str(python), "RUNNER_TEMP": str(runner)}
+    environment |= {"GITHUB_ACTION_PATH": "/action", "GITHUB_PATH": str(path)}
+    shell = ["bash", "--noprofile", "--norc", "-eo", "pipefail", "-c"]
+    for _ in range(2):  # a job may use the action twice
+        subprocess.run([*shell, install], env=environment, capture_output=True, check=True)
+    folders = set(path.read_text().splitlines())
+    assert [name.name for folder in folders for name in Path(folder).iterdir()] == ["xeval"]
+    command = [f"{folders.pop()}/xeval", "check", "two words", "$HOME"]
+    done = subprocess.run(command, env={"LD_LIBRARY_PATH": "/own"}, capture_output=True, text=True, check=True)
+    assert done.stdout == f"[{tmp_path}/3.11/lib:/own][check][two words][$HOME]"
