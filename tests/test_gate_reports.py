@@ -8,6 +8,7 @@ import json
 import os
 import re
 from pathlib import Path
+from typing import get_args
 from xml.etree import ElementTree
 
 import pytest
@@ -15,7 +16,7 @@ from rich.console import Console
 from test_baseline import HOSTILE
 from test_gate import BASELINE, a_seed, bless, check, seeds
 
-from xeval.judging.gate.findings import GateFinding, Numbers, Outcome, Thresholds
+from xeval.judging.gate.findings import PASSING, GateFinding, Kind, Numbers, Outcome, Thresholds
 from xeval.report.gate import github, junit, terminal
 from xeval.report.gate import json as gate_json
 from xeval.report.gate import summary as gate_summary
@@ -156,3 +157,18 @@ def test_terminal_shows_how_far_unchanged_languages_changed():
     terminal.show(check(bless(wide), now), console)
     [line] = [line for line in console.file.getvalue().splitlines() if " languages " in line and "mean" not in line]
     assert [cell.strip() for cell in line.split("│") if cell.strip()] == ["3 languages", "-1.0 to +6.0", "unchanged"]
+
+
+def test_documented_keys_and_kinds_are_those_of_the_json():
+    page = (Path(__file__).resolve().parents[1] / "docs" / "ci.md").read_text(encoding="utf-8")
+    section = page.split("## Keys of the JSON file")[1].split("\n## ")[0]
+    rows = dict(re.findall(r"^\| `([^`]+)` \| (.+) \|$", section, re.MULTILINE))
+    content = json.loads(gate_json.render(some_of_everything()))
+    [finding, *_] = [finding for finding in content["findings"] if finding["numbers"]]
+    assert list(rows) == [*content, *(f"findings[].{key}" for key in finding)]
+    named = {key: re.findall(r"`(.+?)`", text) for key, text in rows.items()}
+    assert set(named["thresholds"]) == content["thresholds"].keys()
+    assert set(named["alpha"]) == content["alpha"].keys()
+    assert finding["numbers"].keys() < set(named["findings[].numbers"])
+    failing, passing = (set(re.findall(r"`(.+?)`", part)) for part in rows["findings[].kind"].split("if not:"))
+    assert (failing, passing) == (set(get_args(Kind)) - PASSING, PASSING)
