@@ -208,3 +208,13 @@ def test_workflow_runs_the_languages_named(folder, command):
     assert command("init", "ci", "--task", "xnli-mini", "--model", "mini-mbert", "--language", "Spanish,de")[0] == 0
     calls = re.findall("xeval run .*", (folder / ".github/workflows/xeval.yml").read_text())
     assert [re.search("--language (.*) --seed", call)[1] for call in calls] == ["es,de", "es,de"]
+
+
+@pytest.mark.parametrize("task", ["xnli-mini", "retrieval-mini"])
+def test_workflows_command_is_accepted(folder, command, task):
+    """A task that trains nothing takes no seeds."""
+    assert command("init", "ci", "--task", task, "--model", "mini-mbert")[0] == 0
+    calls = re.findall("xeval (run .*)", (folder / ".github/workflows/xeval.yml").read_text())
+    for call in calls:
+        assert command(*shlex.split(call), "--dry-run")[0] == 0
+    assert len(calls) == 2

@@ -282,3 +282,20 @@ def test_published_exact_match_is_judged_by_its_metric(tmp_path, command):
     words = ("--model", "xlmr-large", "--seed", "1-3", "--results", tmp_path / "results", "--dry-run")
     out = " ".join(command("run", path, *words)[1].split())
     assert "Verdicts: with 3 seeds a published mean can be shown wrong" in out
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        (["--no-train", "--seed", "4"], "seed 4: nothing is drawn at random where nothing is trained"),
+        (["--no-train", "--every-checkpoint"], "every checkpoint: only a training run has several"),
+        (["--no-train", "--keep-weights"], "keep weights: nothing is trained"),
+        (["--seeds-of", "mine"], "seeds of: what is trained here has seeds of its own"),
+    ],
+)
+def test_a_dry_run_refuses_what_the_run_refuses(words, tmp_path, command, given, said):
+    where = words.index("--recipe")
+    own = words[:where] + words[where + 2 :]  # a recipe is of a training run
+    dry, real = command("run", *own, *given, "--dry-run"), command("run", *own, *given)
+    assert dry[0] == real[0] == 2 and dry[2] == real[2] and dry[2].startswith(f"xeval: {said}")
+    assert not (tmp_path / "results").exists()

@@ -108,7 +108,7 @@ def _text_of(
     codes = check_languages(of_task, languages)
     if what is What.table:
         return scaffolds.table(*names, of_task, of_model.id, codes)
-    return scaffolds.ci(task, model, codes if languages else [])
+    return scaffolds.ci(task, model, codes if languages else [], of_task.of_kind.trains)
 
 
 def _typed(path: Path) -> str:

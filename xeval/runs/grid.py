@@ -29,7 +29,7 @@ from xeval.runs.loggers import ready
 from xeval.runs.objects import Models, Tables, folder_of_data, names_of_models
 from xeval.runs.outcome import Runs
 from xeval.runs.preflight import examine, stop_on_errors, tried_model
-from xeval.runs.spec import RunSpec, declare, fitting, limits, override, with_layer
+from xeval.runs.spec import Declared, RunSpec, declare, fitting, limits, override, with_layer
 from xeval.runs.sweep import Sweep, check_sweep, with_chosen_values
 from xeval.support.arguments import checked_arguments
 from xeval.support.countdown import count_down
@@ -234,13 +234,18 @@ def prepare_grid(  # noqa: PLR0913  what `run` takes
         raise DefinitionError("no model given; name at least one, for instance distilmbert")
     for model, _ in pairs:
         ModelName.parse(model)  # refuses an impossible name before anything is fetched
-    check_sweep(sweep or {}, definition, recipes.values(), overrides or {}, seeds, train)
+    declared = check_options(
+        defined,
+        [model for model, _ in pairs],
+        seeds=seeds,
+        overrides=overrides,
+        sweep=sweep,
+        train=train,
+        every_checkpoint=every_checkpoint,
+        keep_weights=keep_weights,
+        seeds_of=seeds_of,
+    )
     train = train and definition.of_kind.trains
-    declared = declare(seeds_of, seeds, [model for model, _ in pairs], train)
-    if not train:
-        _check_options_without_training(definition, seeds, every_checkpoint, keep_weights, seeds_of)
-    else:
-        _check_selection(definition, changed.values(), every_checkpoint)
     show_bars(reporter.draws_bars)
     copy = local_copy(data)
     corpus = corpus or Corpus(open_source(definition, copy, codes, train), row_limits)
@@ -406,6 +411,33 @@ def _read_what_may_be_needed(
     corpus.read_from(reopen(more))
     for run, languages in needed.items():
         run.check_rows(languages)
+
+
+def check_options(  # noqa: PLR0913  one parameter for each option that others may rule out
+    defined: Defined,
+    models: Sequence[str],
+    *,
+    seeds: Sequence[int] = (),
+    overrides: dict[str, Any] | None = None,
+    sweep: Sweep | None = None,
+    train: bool = True,
+    every_checkpoint: bool = False,
+    keep_weights: bool = False,
+    seeds_of: str | None = None,
+) -> dict[str, Declared]:
+    """Return what the user declares the models to be seeds of.
+
+    Raises XevalError for a sweep that is impossible, and for options that the task or other options rule out.
+    """
+    task = defined.task
+    check_sweep(sweep or {}, task, defined.recipes.values(), overrides or {}, seeds, train)
+    train = train and task.of_kind.trains
+    declared = declare(seeds_of, seeds, models, train)
+    if not train:
+        _check_options_without_training(task, seeds, every_checkpoint, keep_weights, seeds_of)
+    else:
+        _check_selection(task, defined.changed.values(), every_checkpoint)
+    return declared
 
 
 def _check_options_without_training(

@@ -27,11 +27,10 @@ from xeval.results.records import Limits, RunRecord
 from xeval.results.run_on_disk import RunOnDisk
 from xeval.results.store import StoredRun, known_runs
 from xeval.runs.forecast import RowsOfTraining, Speed, kept_speed, rows_of_training, speed_key, speed_of_runs
-from xeval.runs.grid import TaskGrid, define, seeds_for, seeds_to_run, table_to_reproduce
+from xeval.runs.grid import TaskGrid, check_options, define, seeds_for, seeds_to_run, table_to_reproduce
 from xeval.runs.preflight import count_checkpoint_weights
 from xeval.runs.spec import limits, recipe_record
 from xeval.runs.suite import FileGrid, options_of, pairs_of
-from xeval.runs.sweep import check_sweep
 from xeval.support.cache import kept_weights
 from xeval.support.errors import XevalError
 
@@ -83,8 +82,8 @@ def outlook_of_grids(
 ) -> Outlook:
     """Return the outlook of what `run_grid` makes of each task; tasks `of_suites` may turn out to have no rows.
 
-    Raises XevalError for unknown names, and for a sweep that is impossible; for tasks `of_suites`, only if no task of
-    the grids can be run.
+    Raises XevalError for unknown names, and for options that cannot be; for tasks `of_suites`, only if no task of the
+    grids can be run.
     """
     runs, downloads, problems = list[NamedRun](), dict[str, int | None](), list[XevalError]()
     with using(bundle):
@@ -97,7 +96,7 @@ def outlook_of_grids(
                 problems.append(error)  # the suite leaves this task out, and says why
                 continue
             if task not in of_suites:
-                of_task.check_sweep()
+                of_task.check_options()
             runs += of_task.runs()
             downloads |= of_task.downloads()
     if problems and len(problems) == len(grids):
@@ -194,12 +193,11 @@ class _TaskOutlook:
             recognise(self.data, self.task)  # raises an error that says what is wanted
         self._known = known_runs(Path(grid.options.get("results") or "results"), self.task.name)
 
-    def check_sweep(self) -> None:
-        """Raise XevalError for a sweep that is impossible on this task."""
-        options = self._options
-        sweep, overrides, seeds = (options.get(key) for key in ("sweep", "overrides", "seeds"))
-        train = bool(options.get("train", True))
-        check_sweep(sweep or {}, self.task, self._defined.recipes.values(), overrides or {}, seeds or (), train)
+    def check_options(self) -> None:
+        """Raise XevalError for options that the task or other options rule out, and for an impossible sweep."""
+        names = ("seeds", "overrides", "sweep", "train", "every_checkpoint", "keep_weights", "seeds_of")
+        options = {key: self._options[key] for key in names if self._options.get(key) is not None}
+        check_options(self._defined, [model for model, _ in self._pairs], **options)
 
     def downloads(self) -> dict[str, int | None]:
         missing: dict[str, int | None] = {}
