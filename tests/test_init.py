@@ -218,3 +218,9 @@ def test_workflows_command_is_accepted(folder, command, task):
     for call in calls:
         assert command(*shlex.split(call), "--dry-run")[0] == 0
     assert len(calls) == 2
+
+
+@pytest.mark.parametrize("task", ["xnli-mini", "retrieval-mini", "xtreme"])
+def test_grid_of_any_task_is_accepted(folder, command, task):
+    assert command("init", "grid", "--name", "grid", "--task", task, "--model", "mini-mbert")[0] == 0
+    assert command("run", "./grid.toml", "--dry-run")[0] == 0

@@ -12,7 +12,7 @@ from xeval.cli.options import words
 from xeval.cli.screen import say
 from xeval.definitions import scaffolds
 from xeval.definitions.model_name import ModelName
-from xeval.definitions.registry import check_languages, check_names, get_task
+from xeval.definitions.registry import check_languages, check_names, get_task, is_suite
 from xeval.definitions.schemas import NOUNS, schema_of
 from xeval.definitions.toml import read_definition
 from xeval.support.errors import DefinitionError, XevalError
@@ -103,7 +103,8 @@ def _text_of(
         return scaffolds.model_card(names[0], of_model.id, languages or ["multilingual"])
     if what is What.grid:
         check_names(task, languages=languages)
-        return scaffolds.grid(names[1], task, model, languages)
+        trains = is_suite(task) or get_task(task).of_kind.trains
+        return scaffolds.grid(names[1], task, model, languages, trains)
     of_task = get_task(task)
     codes = check_languages(of_task, languages)
     if what is What.table:

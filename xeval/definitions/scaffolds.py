@@ -108,8 +108,8 @@ cells = {{ {cells} }}  # percent, with the decimals that are printed
 """
 
 
-def grid(path: str, task: str, model: str, languages: Sequence[str]) -> str:
-    """Return a grid file, with the parts that are rarely needed as comments."""
+def grid(path: str, task: str, model: str, languages: Sequence[str], trains: bool) -> str:
+    """Return a grid file, with the parts that are rarely needed as comments, as are seeds unless the task `trains`."""
     evaluated = f"languages = {_texts(languages)}" if languages else '# languages = ["es", "ur"]'
     return f"""\
 {_schema_line("grid")}
@@ -118,7 +118,7 @@ def grid(path: str, task: str, model: str, languages: Sequence[str]) -> str:
 tasks = [{_text(task)}]  # names or paths; a suite such as "xtreme" runs its tasks
 models = [{_text(model)}]  # aliases, hub ids or folders
 # recipes = ["hf-2019"]  # default: each task's own
-seeds = [1, 2, 3]
+{"" if trains else "# "}seeds = [1, 2, 3]
 {evaluated}  # default: all; the training language is added, but not in a suite
 
 # [values]  # to replace in every recipe
@@ -133,7 +133,7 @@ seeds = [1, 2, 3]
 
 
 def ci(of_task: str, model: str, languages: Sequence[str], trains: bool) -> str:
-    """Return a GitHub workflow that checks each pull request against a baseline. There are seeds if the task trains."""
+    """Return a GitHub workflow that checks each pull request against a baseline, with seeds if the task `trains`."""
     run = f"xeval run {shlex.quote(of_task)} --model {shlex.quote(model)}"
     run += f" --language {','.join(languages)}" if languages else ""
     run += f"{' --seed 1,2,3' if trains else ''} --dtype float32 --results"
