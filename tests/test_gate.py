@@ -403,3 +403,22 @@ def test_how_rows_are_drawn_is_said_in_words(blessed, now, said):
     """No option is called `eval_seed`."""
     [failure] = check(bless(seeds("a", limits=blessed)), seeds(limits=now)).failures
     assert failure.sentence.endswith(said)
+
+
+# ── failures beside scores of an earlier time ──
+
+
+@pytest.mark.parametrize("keeps_score", [False, True])
+def test_missing_language_says_why_it_failed(keeps_score):
+    """The command did ask for it; a score that is still there is from before the failure."""
+    failure = Failure(reason="a logit is not a number", invocation=INVOCATION)
+    update = {"status": "incomplete", "failures": {"evaluate/th": failure}}
+    runs = [(record if keeps_score else without(record, "th")).model_copy(update=update) for record in THREE]
+    outcome = check(BASELINE, runs)
+    assert kinds(outcome)["th"] == "missing language" and not outcome.passed
+    assert sentence(outcome, "th").endswith("was not evaluated (seeds 1, 2, 3): a logit is not a number.")
+
+
+def test_failed_training_beside_old_scores_fails_the_check():
+    failing = THREE[0].model_copy(update={"status": "incomplete", "failures": FAILED})
+    assert kinds(check(BASELINE, [failing, *THREE[1:]])) == {"seed 1": "failed training"}

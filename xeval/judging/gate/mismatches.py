@@ -102,7 +102,7 @@ def _seeds(configuration: Blessed, runs: Sequence[RunRecord]) -> list[GateFindin
     mismatches += [("extra seed", n, "is not in the baseline") for n in sorted(seeds) if n not in configuration.seeds]
     for record in runs:
         reason = collapse(record)
-        if record.status == "failed":
+        if record.status == "failed" or "train" in record.failures:  # which may have scores of an earlier training run
             mismatches.append(("failed training", record.seed, f"failed: {one_line(record.failure)}"))
         elif reason:
             mismatches.append(("collapsed training", record.seed, f"collapsed in training: {one_line(reason)}"))
@@ -125,11 +125,14 @@ def _languages(configuration: Blessed, runs: Sequence[RunRecord]) -> list[GateFi
     kind: Kind
     for language, cell in configuration.languages.items():
         scores = [record.scores.get(language) for record in runs]
-        lacking = [record.seed for record, score in zip(runs, scores, strict=True) if score is None]
+        failures = {record.seed: record.failures.get(f"evaluate/{language}") for record in runs}
+        lacking = [n for n, score in zip(failures, scores, strict=True) if score is None or failures[n] is not None]
         counts = {score.n_rows for score in scores if score is not None}
         blessed = configuration.data_sha256.get("test", {}).get(language)
         if lacking:
             kind, fact = "missing language", f"is in the baseline but was not evaluated ({numbered('seeds', lacking)})"
+            if reasons := "; ".join(dict.fromkeys(failure.reason for failure in failures.values() if failure)):
+                fact += f": {reasons}"
         elif counts != {cell.n_examples}:
             rows = " or ".join(counted(count, "rows") for count in sorted(counts))
             kind, fact = "other number of rows", f"was evaluated on {rows}, blessed {cell.n_examples:,}"
