@@ -234,3 +234,10 @@ def test_comments_of_a_baseline_name_keys_that_it_has():
         lists = {name for name, value in cell.items() if isinstance(value, list)}
         assert lists | {name for name in cell if name.endswith("_percent")} <= set(re.findall(r"\w+", comments))
         assert "ccuracies" not in comments
+
+
+def test_refusal_names_the_configuration_whole():
+    """Another one of the same model and recipe is beside it."""
+    changed = RecipeRecord(name="r", values={"epochs": 3.0}, overrides={"epochs": 3.0})
+    with pytest.raises(StoreError, match=r"^cats: org/m, r, epochs 3.0, float32: wanted at least 2 seeds, got one"):
+        bless([*seeds("a"), seeds("a", recipe=changed)[0]])

@@ -190,7 +190,7 @@ def test_documented_workflow_uses_existing_commands():
     workflow = yaml.safe_load(re.search(r"```yaml\n(.*?)```", page, re.DOTALL)[1])
     steps = [line for step in workflow["jobs"]["gate"]["steps"] for line in step.get("run", "").splitlines()]
     lines = [line.strip() for line in [*steps, *page.splitlines()] if line.strip().startswith("xeval ")]
-    assert len(lines) == 7
+    assert len(lines) == 9
     known = {command.name: command.callback for command in app.registered_commands}
     for line in lines:
         _, command, *words = line.split()

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pydantic import ValidationError
 
 from xeval.definitions.toml import first_complaint
-from xeval.judging.gate.baseline import ACCURACY, LEAST_SEEDS, Baseline, Blessed, Cell, Phase, Setting, key_of
+from xeval.judging.gate.baseline import ACCURACY, LEAST_SEEDS, Baseline, Blessed, Cell, Phase, Setting, key_of, name_of
 from xeval.judging.health import collapse
 from xeval.results.configurations import by_configuration
 from xeval.results.identity import lasting_values
@@ -30,8 +30,8 @@ def group(runs: Iterable[StoredRun]) -> dict[str, list[RunRecord]]:
         key = key_of(first.task, first.model.id, settings(first), first.metric)
         if key in groups:
             raise StoreError(
-                f"{one_line(first.model.id)}, recipe {one_line(first.recipe.name)}: the folder has runs that differ"
-                " in the model's files or in training data; use a separate results folder for each of them"
+                f"{name_in_words(first)}: the folder has runs that differ in the model's files or in training data; use"
+                " a separate results folder for each of them"
             )
         groups[key] = [run.record for run in own]
     return groups
@@ -47,6 +47,11 @@ def settings(record: RunRecord) -> dict[str, Setting]:
 def overrides(record: RunRecord) -> dict[str, Setting]:
     """Return the settings that the command line changed."""
     return {key: value for key, value in record.recipe.overrides.items() if value is not None}
+
+
+def name_in_words(record: RunRecord) -> str:
+    """Return the configuration of `record` in words, as a baseline has it."""
+    return name_of(record.task, record.model.id, settings(record), overrides(record))
 
 
 def hardware(environment: Environment) -> dict[str, Setting]:
@@ -107,8 +112,7 @@ def bless(runs: Iterable[StoredRun]) -> Baseline:
 
 
 def _blessed(runs: list[RunRecord]) -> Blessed:
-    first, languages = runs[0], list(runs[0].scores)
-    name = f"{one_line(first.model.id)}, recipe {one_line(first.recipe.name)}"
+    first, languages, name = runs[0], list(runs[0].scores), name_in_words(runs[0])
     for record in runs:
         _check_healthy(record, f"{name}, seed {record.seed}", first)
     trained = first.trained_weights_sha256 is not None

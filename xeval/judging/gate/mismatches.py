@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from operator import itemgetter
 
-from xeval.judging.gate.baseline import Baseline, Blessed, name_of
-from xeval.judging.gate.bless import overrides, settings
+from xeval.judging.gate.baseline import Baseline, Blessed
+from xeval.judging.gate.bless import name_in_words, settings
 from xeval.judging.gate.findings import GateFinding, Kind
 from xeval.judging.health import collapse
 from xeval.results.records import RunRecord
@@ -44,9 +44,8 @@ def sort_out(baseline: Baseline, groups: Mapping[str, list[RunRecord]]) -> tuple
             comparable.append(Comparable(configuration, runs, languages))
         findings += mismatches
     for runs in unmatched.values():
-        name = name_of(runs[0].task, runs[0].model.id, settings(runs[0]), overrides(runs[0]))
         fact = "is not in the baseline; bless it, or keep it out of this results folder"
-        findings.append(_finding("extra configuration", name, "configuration", fact))
+        findings.append(_finding("extra configuration", name_in_words(runs[0]), "configuration", fact))
     return comparable, findings
 
 
