@@ -211,3 +211,21 @@ def test_run_works_with_a_read_only_home(training, tmp_path, monkeypatch):
     process = subprocess.run(training, capture_output=True, text=True, timeout=300)
     assert process.returncode == 0, process.stderr
     check_complete(tmp_path)
+
+
+def test_run_works_with_a_cache_in_a_closed_folder(training, tmp_path, monkeypatch):
+    """A folder that this user may not enter, as `sudo` may leave one behind in the home folder."""
+    closed = tmp_path / "closed"
+    closed.mkdir()
+    monkeypatch.setenv("XEVAL_CACHE", str(closed / "xeval"))
+    as_user = []
+    if os.geteuid() == 0:  # which may enter every folder, unless it gives that up
+        if shutil.which("setpriv") is None:
+            pytest.skip("no setpriv")
+        as_user = ["setpriv", *(f"--{name}=-dac_override,-dac_read_search" for name in ("inh-caps", "bounding-set"))]
+    closed.chmod(0)
+    process = subprocess.run([*as_user, *training], capture_output=True, text=True, timeout=300)
+    closed.chmod(0o755)
+    assert process.returncode == 0, process.stderr
+    assert "closed/xeval is not writable" in process.stderr and "continues without the cache" in process.stderr
+    check_complete(tmp_path)

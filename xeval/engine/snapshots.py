@@ -83,8 +83,12 @@ class Snapshots:
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def _found(self) -> list[Path]:
-        """Return the snapshots' folders, newest first."""
-        return [path for path in reversed(found_in(self.folder, "step-*")) if path.suffix != ".partial"]
+        """Return the snapshots' folders, newest first; none if the folder cannot be read."""
+        try:
+            paths = found_in(self.folder, "step-*")
+        except OSError:
+            return []
+        return [path for path in reversed(paths) if path.suffix != ".partial"]
 
 
 def _load(path: Path) -> Snapshot | None:

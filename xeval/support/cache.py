@@ -43,8 +43,15 @@ def _own_folder() -> TemporaryDirectory[str]:
 
 def free_bytes(folder: Path) -> int:
     """Return the free space of the disk that holds `folder`, or will hold it."""
-    existing = next(place for place in (folder, *folder.absolute().parents) if retried(place.is_dir))
+    existing = next(place for place in (folder, *folder.absolute().parents) if _is_folder(place))
     return retried(lambda: shutil.disk_usage(existing)).free
+
+
+def _is_folder(path: Path) -> bool:
+    try:
+        return retried(path.is_dir)
+    except PermissionError:  # it is below a closed folder
+        return False
 
 
 def can_be_written(folder: Path) -> bool:

@@ -120,11 +120,18 @@ class _Waiting:
 
 
 def _not_to_be_worked_in(folder: Path, error: OSError) -> str:
-    nowhere = next((link for link in (folder, *folder.parents) if link.is_symlink() and not is_there(link)), None)
+    nowhere = next(filter(_leads_nowhere, (folder, *folder.parents)), None)
     if nowhere is not None:  # the system would say that the file exists
         end = one_line(os.path.realpath(nowhere))
         return f"{nowhere}: a link to {end}, which does not exist; make that folder, or mount its disk"
     return f"{folder}: cannot be used: {error.strerror}; fix that or choose another folder"
+
+
+def _leads_nowhere(path: Path) -> bool:
+    try:
+        return path.is_symlink() and not is_there(path)
+    except OSError:  # it is below a closed folder, which is reason enough
+        return False
 
 
 def _holder(path: Path) -> str:
