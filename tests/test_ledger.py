@@ -101,3 +101,36 @@ def test_a_chosen_recipe_is_not_called_unpublished(command):
     assert code == 0 and "recipe not published" not in out
     assert "recipe wu-dredze-2019-frozen-6, chosen by the table's file; selection the best of the grid" in out
     assert "recipe hf-2019; selection last checkpoint" in out
+
+
+def test_two_rows_of_one_table_are_not_two_sources():
+    rows = {"name": "first"}, {"name": "second", "cells": cells([value - 9 for value in VALUES])}
+    assert suspicions([table("one", *rows)]) == []
+
+
+def test_columns_with_equal_values_are_detected_as_rotated():
+    values = [80.1, 70.2, 70.2, 70.2, 68.5, 66.6]
+    tables = [table(name, {"cells": cells([*values[n:], *values[:n]])}) for name, n in (("one", 0), ("other", 1))]
+    [found] = suspicions(tables)
+    assert found.endswith("their values agree if the columns of one are shifted by 5")
+
+
+def test_swapped_pairs_and_equal_rows_are_not_called_rotated():
+    pairs = {"one": {"en": 80.1, "de": 70.2}, "other": {"en": 70.2, "de": 80.1}}
+    [found] = suspicions([table(name, {"cells": pair}) for name, pair in pairs.items()])
+    assert found.endswith("5 points or more apart in en 80.1 and 70.2, de 70.2 and 80.1")
+    assert suspicions([table(name, {"cells": cells([100.0] * 6)}) for name in pairs]) == []
+
+
+def test_one_copied_average_is_not_a_swap():
+    mean, note = round(sum(VALUES) / 6, 1), "as printed"
+    better, best = (cells([value + more for value in VALUES]) for more in (2, 4))
+    rows = [
+        {"name": "a", "claimed_average": mean + 2, "average_note": note},
+        {"name": "b", "cells": better, "claimed_average": mean + 4, "average_note": note},
+        {"name": "c", "cells": best, "claimed_average": mean + 4},
+    ]
+    found = suspicions([table("copied", *rows)])
+    assert [line.split(" where")[0] for line in found] == [
+        f"copied: {name!r} claims an average of {claimed:g}" for name, claimed in (("a", mean + 2), ("b", mean + 4))
+    ]

@@ -85,7 +85,7 @@ def _between_sources(tables: Sequence[Reference]) -> Iterator[str]:
     for (table, row), (other_table, other) in combinations(rows, 2):
         is_same = _what(table, row) == _what(other_table, other)
         shared = [language for language in row.cells if language in other.cells]
-        if not is_same or table is other_table or not shared:
+        if not is_same or table is other_table:
             continue
         both = f"{row.name!r} of {table.name} and {other.name!r} of {other_table.name}"
         if shift := _rotation(
