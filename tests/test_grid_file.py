@@ -101,6 +101,7 @@ def test_options_that_a_grid_sets_are_refused(folder, command, option):
         ("seeds = [-1]", "seeds.0: "),
         ('seeds = "1-5"', "seeds: "),
         ('languages = ["Klingonish"]', "languages: unknown language of task xnli 'Klingonish'"),
+        ('tasks = ["xtreme"]\nlanguages = ["Klingonish"]', "languages: unknown language of suite xtreme 'Klingonish'"),
         ("[values]\nlerning_rate = 1", "values: unknown value of a recipe 'lerning_rate'"),
         ("[sweep]\nlerning_rate = [1, 2]", "sweep: unknown value of a recipe 'lerning_rate'"),
         ("[sweep]\nlearning_rate = [1e-5]", "sweep.learning_rate: "),

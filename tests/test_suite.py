@@ -507,3 +507,18 @@ def test_suite_page_has_landmarks_and_named_columns(matrix):
     assert page.count("<main>") == page.count("</main>") == 1
     assert page.index("<main>") < page.index("<h1>") and page.index("</ul>") < page.index("</main>")
     assert '<th scope="col"></th>' not in page and '<th scope="col">model</th>' in page
+
+
+@pytest.mark.parametrize("name", ["Spanish", "spa"])
+def test_languages_of_a_suite_may_be_given_by_name(command, words, tmp_path, name):
+    """As those of one task may be."""
+    options = ["--results", str(tmp_path), "--language", name, "--quiet"]
+    assert command(*words, *options, "--dry-run")[1].startswith("Plan: 4 runs (4 tasks; ")
+    command(*words, *options)
+    assert {tuple(run.record.scores) for run in load_runs(tmp_path)} == {("es",)}
+
+
+def test_languages_of_no_task_of_a_suite_are_refused(command, words, tmp_path):
+    code, out, err = command(*words, "--results", str(tmp_path), "--language", "es,xx")
+    assert (code, out) == (2, "") and "unknown language of suite minis 'xx'" in err
+    assert list(tmp_path.iterdir()) == []

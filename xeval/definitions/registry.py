@@ -14,7 +14,7 @@ from xeval.definitions.languages import code_among, names_of
 from xeval.definitions.model_name import ModelName
 from xeval.definitions.recipe import Recipe
 from xeval.definitions.reference import Reference
-from xeval.definitions.suite import Suite, SuiteTable
+from xeval.definitions.suite import Suite, SuiteTable, SuiteTask
 from xeval.definitions.task import Task
 from xeval.definitions.toml import as_definition, read_definition, read_table
 from xeval.support import bundle_in_use
@@ -184,8 +184,7 @@ def get_grid(path: str, tasks_dirs: Sequence[Path] = ()) -> Grid:
         _check_tasks(grid.tasks, tasks_dirs)
         key = "languages"
         for task in grid.tasks:
-            if not is_suite(task, tasks_dirs):
-                check_languages(get_task(task, tasks_dirs), grid.languages)
+            _check_languages_of(task, grid.languages, tasks_dirs)
         checks: dict[str, Callable[[str], object]] = {
             "models": ModelName.parse,
             "recipes": get_recipe,
@@ -269,6 +268,26 @@ def check_languages(task: Task, languages: Sequence[str]) -> list[str]:
     return list(codes) or list(task.languages)
 
 
+def _check_languages_of(task: str, languages: Sequence[str], tasks_dirs: Sequence[Path]) -> None:
+    """Raise for a task or suite that cannot be found, and UnknownNameError for a language that it does not have.
+
+    A suite has the languages that any of its tasks has in it.
+    """
+    if not is_suite(task, tasks_dirs):
+        check_languages(get_task(task, tasks_dirs), languages)
+        return
+    suite, members = get_suite(task), list[tuple[SuiteTask, Task]]()
+    for member in suite.tasks:
+        try:
+            members.append((member, get_task(member.task, tasks_dirs)))
+        except XevalError:
+            return  # this task is left out, and nothing says which languages it would have
+    for name in languages:
+        if not any(member.languages_among(of_it.languages, [name]) for member, of_it in members):
+            known = {code for member, of_it in members for code in member.languages_among(of_it.languages, [])}
+            raise UnknownNameError(f"language of suite {suite.name}", name, known)
+
+
 def check_names(
     task: str,
     models: Sequence[str] = (),
@@ -276,12 +295,8 @@ def check_names(
     recipe: str | None = None,
     tasks_dirs: Sequence[Path] = (),
 ) -> None:
-    """Raise for an unknown task or suite, language of the task, model or recipe, without loading torch.
-
-    For a suite, the languages are not checked.
-    """
-    if not is_suite(task, tasks_dirs):
-        check_languages(get_task(task, tasks_dirs), languages)
+    """Raise for an unknown task or suite, language of it, model or recipe, without loading torch."""
+    _check_languages_of(task, languages, tasks_dirs)
     for model in models:
         ModelName.parse(model)
     if recipe is not None:

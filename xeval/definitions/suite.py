@@ -1,9 +1,11 @@
 """A suite (several tasks with one score over all of them), as its file describes it, and published tables over one."""
 
+from collections.abc import Sequence
 from typing import Annotated
 
 from pydantic import Field, model_validator
 
+from xeval.definitions.languages import code_among
 from xeval.definitions.reference import Percentage, Protocol, lint_rows
 from xeval.definitions.toml import FilePattern, Frozen, HubId, LanguageCode, Name, Printed, Text
 
@@ -29,6 +31,15 @@ class SuiteTask(Frozen):
             if len(set(getattr(self, key))) != len(getattr(self, key)):
                 raise ValueError(f"task {self.task!r}: {key} lists one twice")
         return self
+
+    def languages_among(self, of_task: Sequence[str], names: Sequence[str]) -> list[str]:
+        """Return the languages that the suite averages over, or those of them that `names` mean if there are any.
+
+        `of_task` are the task's languages. A name is a code, of another standard too, or an English name.
+        """
+        codes = list(self.languages or of_task)
+        wanted = {code_among(codes, name) for name in names}
+        return [code for code in codes if not names or code in wanted]
 
 
 class Suite(Frozen):

@@ -142,11 +142,10 @@ def outlook_of_grid(
 def _grids_of_suite(name: str, models: Sequence[str], recipes: Sequence[str], **options: Any) -> dict[str, TaskGrid]:
     """Return what to run of each task of a suite, as if all of them had rows."""
     grids: dict[str, TaskGrid] = {}
-    folders, codes = [Path(folder) for folder in options.get("tasks_dirs") or ()], options.get("languages") or ()
+    folders, names = [Path(folder) for folder in options.get("tasks_dirs") or ()], options.get("languages") or ()
     for member in registry.get_suite(name).tasks:
         task = registry.get_task(member.task, folders)
-        languages = [code for code in member.languages or task.languages if code in task.languages]
-        languages = [code for code in languages if not codes or code in codes]
+        languages = [code for code in member.languages_among(task.languages, names) if code in task.languages]
         if languages:
             of_task = options_of(task, options) | {"languages": languages}
             grids[member.task] = TaskGrid(pairs_of(models, recipes, member), of_task)

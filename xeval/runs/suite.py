@@ -296,11 +296,7 @@ def find_rows(task: Task, member: SuiteTask, data: Path | None, wanted: Wanted) 
     Raises DataError, naming what is missing, if there is nothing to train or to test on. Nothing is fetched from the
     hub yet.
     """
-    languages = [
-        language
-        for language in member.languages or task.languages
-        if not wanted.languages or language in wanted.languages
-    ]
+    languages = member.languages_among(task.languages, wanted.languages)
     known = [language for language in languages if language in task.languages]
     if not known:
         raise DataError(f"task {task.name} has none of the requested languages")
