@@ -432,3 +432,16 @@ def test_joined_plans_show_a_shared_run_once(words, tmp_path, command):
     path.write_text(json.dumps(joined))
     code, out, err = command("run", "--plan", path, "--quiet", "--format", "json")
     assert (code, err, [record["seed"] for record in json.loads(out)]) == (0, "", [1])
+
+
+@pytest.mark.parametrize("more", [("--adaptation", "frozen"), ("--layers-frozen", "0")])
+def test_plan_counts_gradients_of_trained_weights_only(command, tmp_path, more):
+    """What a frozen weight takes is the weight: no gradient, and no moments of an optimizer."""
+
+    def memory(*options):
+        words = ("plan", "xnli-mini", "--model", "mini-mbert", "--results", tmp_path, "--quiet")
+        [line] = [line for line in " ".join(command(*words, *options)[1].split()).split(". ") if "at least" in line]
+        assert " a run, for weights, gradients and" in line or options
+        return float(line.split("Memory: at least ")[1].split(" MB a run, for weights")[0])
+
+    assert memory() / memory(*more) == pytest.approx(4, rel=0.05)

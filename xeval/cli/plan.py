@@ -87,9 +87,13 @@ def _costs(runs: Sequence["PlannedRun"]) -> Iterator[str]:
     longest = f", {duration(max(seconds))} of that for the longest run" if len(runs) > 1 else ""
     yield f"Time: {duration(sum(seconds))} on one device like this one ({where}){longest}; based on {how}."
     is_training = any(known.is_training for known in forecasts)
-    what = "weights, gradients and the optimizer's two moments" if is_training else "weights"
-    more = "its batches need more on top of that"
-    yield f"Memory: at least {size(max(known.memory_bytes for known in forecasts))} a run, for {what}; {more}."
+    largest = max(forecasts, key=lambda known: known.memory_bytes)
+    what, more = "weights", "its batches need more on top of that"
+    if largest.is_training and largest.trains_all_weights:
+        what = "weights, gradients and the optimizer's two moments"
+    elif largest.is_training:
+        more = "the part that is trained and the batches need more on top of that"
+    yield f"Memory: at least {size(largest.memory_bytes)} a run, for {what}; {more}."
     results, cache = Path(runs[0].request.results), cache_home()
     yield f"Disk: {size(sum(known.predictions_bytes for known in forecasts))} of predictions in {results}" + (
         f"; in {cache}, which has {size(free_bytes(cache))} free, {size(sum(k.weights_bytes for k in forecasts))} of"

@@ -67,6 +67,8 @@ class Forecast(Frozen):
     is_training: bool
     predictions_bytes: int
     """Bytes that the results grow by."""
+    trains_all_weights: bool = True
+    """False if layers of the encoder or all of it are frozen, as with LoRA."""
     speed: Speed | None = None
     hardware: str = ""
     """What the speed was measured on."""
@@ -100,8 +102,8 @@ class Forecast(Frozen):
 
     @property
     def memory_bytes(self) -> int:
-        """Least memory needed: the weights and, if they are trained, their gradients and AdamW's two moments."""
-        return self.n_weights * BYTES_PER_WEIGHT * (4 if self.is_training else 1)
+        """Least memory needed: the weights and, if all are trained, their gradients and AdamW's two moments."""
+        return self.n_weights * BYTES_PER_WEIGHT * (4 if self.is_training and self.trains_all_weights else 1)
 
 
 def forecast(run: OneRun, languages: Sequence[str]) -> Forecast:
@@ -123,6 +125,7 @@ def forecast(run: OneRun, languages: Sequence[str]) -> Forecast:
         n_weights=count_checkpoint_weights(spec.checkpoint),
         is_training=is_training,
         predictions_bytes=PREDICTION_BYTES * n_tested,
+        trains_all_weights=spec.recipe.adaptation == "full" and spec.recipe.layers_frozen is None,
     )
 
 
