@@ -232,3 +232,11 @@ def test_real_configurations_have_the_sizes_on_the_card(model, shared):
     verdicts = checked(record_of(model).model_copy(update={"model": counted}))
     sizes = [verdict for printed, verdict in verdicts.items() if printed != TWICE]
     assert sizes and all(verdict.outcome == "reproduced" for verdict in sizes)
+
+
+def test_speeds_at_different_maximum_lengths_are_not_compared():
+    """One invocation may time two recipes."""
+    ours = record_of(DISTILMBERT, dict.fromkeys(("en", "es", "zh"), 200.0))
+    shorter = ours.recipe.model_copy(update={"values": ours.recipe.values | {"max_length": 64}})
+    verdict = checked(ours.model_copy(update={"recipe": shorter}), record_of(MBERT, MBERT_SPEED))[TWICE]
+    assert verdict.outcome == "no verdict" and "never timed together" in verdict.sentence

@@ -10,6 +10,7 @@ import pytest
 from xeval.support import files
 from xeval.support.cache import can_be_written
 from xeval.support.errors import StoreError
+from xeval.support.sealed import checksums, copy_sealed, finish_sealing, partial_of, sealing
 
 # ── atomic writes ──
 
@@ -117,3 +118,36 @@ def test_other_errors_are_not_tried_again(tmp_path, monkeypatch):
     monkeypatch.setattr(os, "fdopen", failing(os.fdopen, errno.EIO, 1))
     with pytest.raises(OSError, match="Input/output error"):
         files.read_ordinary(tmp_path / "file", 10**9)
+
+
+def test_output_to_a_redirected_stream_joins_what_it_has(tmp_path, monkeypatch):
+    """As in `xeval report --output /dev/stdout >> log`, where the stream is an ordinary file."""
+    with (tmp_path / "log").open("w") as log:
+        log.write("before\n")
+        monkeypatch.setattr("sys.stdout", log)
+        files.write_output(Path(f"/dev/fd/{log.fileno()}"), b"report\n")
+        log.write("after\n")
+    assert (tmp_path / "log").read_text() == "before\nreport\nafter\n"
+
+
+def test_damaged_sealed_folder_is_not_copied(tmp_path):
+    source, target = tmp_path / "source", tmp_path / "target"
+    for folder in (source, target):
+        with sealing(folder) as partial:
+            (partial / "file").write_text(folder.name)
+    (source / "file").write_text("changed")
+    with pytest.raises(OSError, match="source is damaged"):
+        copy_sealed(source, target)
+    assert checksums(target) and (target / "file").read_text() == "target"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["source", "target"]
+
+
+def test_half_written_folder_does_not_replace_a_damaged_one(tmp_path):
+    """Neither is whole; what is left of the old one is left to people."""
+    with sealing(tmp_path / "folder") as partial:
+        (partial / "file").write_text("old")
+    (tmp_path / "folder" / "file").write_text("damaged")
+    partial_of(tmp_path / "folder").mkdir()
+    (partial_of(tmp_path / "folder") / "file").write_text("ha")
+    finish_sealing(tmp_path / "folder")
+    assert (tmp_path / "folder" / "file").read_text() == "damaged"

@@ -158,3 +158,11 @@ def test_left_lock_file_does_not_name_the_machine(tmp_path):
     with locks.locked(tmp_path):
         assert (tmp_path / ".lock").read_text(encoding="utf-8").startswith(f"process {os.getpid()} on ")
     assert (tmp_path / ".lock").read_bytes() == b""
+
+
+def test_intact_link_above_the_folder_is_not_blamed(tmp_path):
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "results").symlink_to(tmp_path / "disk")
+    (tmp_path / "disk" / "run").write_text("a file")
+    with pytest.raises(StoreError, match=r"results/run: cannot be used: File exists; fix that"):
+        locks.locked(tmp_path / "results" / "run").__enter__()
