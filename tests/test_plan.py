@@ -445,3 +445,43 @@ def test_plan_counts_gradients_of_trained_weights_only(command, tmp_path, more):
         return float(line.split("Memory: at least ")[1].split(" MB a run, for weights")[0])
 
     assert memory() / memory(*more) == pytest.approx(4, rel=0.05)
+
+
+BROKEN_OR_KILLED_PEFT = """\
+import os, signal, time
+from pathlib import Path
+
+
+class PeftModel:
+    pass
+
+
+class LoraConfig:
+    def __init__(self, r, **_):
+        seen = Path(__file__).with_name(f"processes of rank {r}")
+        with seen.open("a") as file:
+            file.write(f"{os.getpid()}\\n")
+        if r == 8 and len(seen.read_text().splitlines()) == 1:
+            while not Path(__file__).with_name("processes of rank 4").exists():
+                time.sleep(0.05)
+            time.sleep(2)
+            os.kill(os.getpid(), signal.SIGKILL)
+        raise RuntimeError("CUDA error: device-side assert triggered")
+
+
+PeftMixedModel = LoraModel = PeftModel
+"""
+
+
+@pytest.mark.slow
+def test_killed_run_is_not_restarted_where_another_broke(words, tmp_path, monkeypatch):
+    """The process of the other one may be unable to use its GPU again."""
+    packages = tmp_path / "packages"
+    packages.mkdir()
+    (packages / "peft.py").write_text(BROKEN_OR_KILLED_PEFT)
+    request = plan_grid(**words).runs[0].request
+    requests = [request.model_copy(update={"overrides": {"adaptation": "lora", "lora_rank": rank}}) for rank in (4, 8)]
+    monkeypatch.syspath_prepend(packages)
+    on_local(["cpu", "cpu"])(requests)
+    [broken], [killed, again] = ((packages / f"processes of rank {rank}").read_text().split() for rank in (4, 8))
+    assert len({broken, killed, again}) == 3

@@ -66,6 +66,7 @@ class _Worker:
     process: BaseProcess
     connection: Connection
     number: int | None = None  # of the run that it executes; None while it waits
+    is_spent: bool = False  # its process has died, or had a CUDA error, after which it cannot use the GPU again
 
 
 class _Supervisor:
@@ -98,8 +99,10 @@ class _Supervisor:
         return [self._outcomes[number] for number in range(len(self._requests))]
 
     def _give_out(self) -> None:
-        for worker in self._workers:
+        for worker in list(self._workers):
             if worker.number is None and self._waiting:
+                if worker.is_spent:
+                    worker = self._renewed(worker)
                 worker.number = self._waiting.popleft()
                 self._table.start(worker.number, worker.device)
                 with suppress(OSError):  # it has died, which `_hear` will notice
@@ -116,17 +119,17 @@ class _Supervisor:
         if kind == "ends":
             outcome = Outcome.model_validate_json(text)
             self._end(worker.number, outcome)
-            worker.number = None
-            if outcome.is_unexpected and self._waiting:  # a CUDA error leaves its process unable to use the GPU again
-                self._renew(worker)
+            worker.number, worker.is_spent = None, outcome.is_unexpected
         else:
             self._table.tell(worker.number, kind, text)
 
-    def _renew(self, worker: _Worker) -> None:
-        """Have another process take the place of `worker`, which waits or is dead."""
+    def _renewed(self, worker: _Worker) -> _Worker:
+        """Return what takes the place of `worker`, which waits or is dead: one with another process."""
         worker.connection.close()  # a process that waits for a run then exits
         worker.process.join()
-        self._workers[self._workers.index(worker)] = _start(worker.device, len(self._devices))
+        another = _start(worker.device, len(self._devices))
+        self._workers[self._workers.index(worker)] = another
+        return another
 
     def _replace(self, worker: _Worker, number: int) -> None:
         worker.process.join()
@@ -139,7 +142,7 @@ class _Supervisor:
             self._end(
                 number, Outcome(problem=f"{why}, {self._losses[number]} times; the machine may be short of memory")
             )
-        self._renew(worker)
+        worker.number, worker.is_spent = None, True
 
     def _end(self, number: int, outcome: Outcome) -> None:
         self._outcomes[number] = outcome
