@@ -21,9 +21,9 @@ from xeval.checks.before.tokenizer_checks import (
     without_accents,
 )
 from xeval.results.records import RunRecord
-from xeval.runs.preflight import doctor
+from xeval.runs.preflight import doctor, stop_on_errors
 from xeval.support.errors import PreflightError
-from xeval.support.findings import Finding
+from xeval.support.findings import Finding, error, fine
 from xeval.support.progress import Silent
 
 WORDS = [f"Word{chr(97 + n)}{chr(97 + m)}" for n in range(26) for m in range(10)]
@@ -484,3 +484,19 @@ def test_test_pairs_that_choose_the_checkpoint_are_reported(world, tmp_path):
     found = check_rows(world, tmp_path, rows)["overlap"]
     assert found.severity == "warning"
     assert found.evidence == "5.0 % of 120 en test pairs are among those to choose the checkpoint on"
+
+
+def test_the_first_error_stops_and_others_are_counted():
+    first, second = error("labels", "three of them"), error("rows", "none at all")
+    with pytest.raises(PreflightError) as alone:
+        stop_on_errors("mini", [fine("device", "cpu"), first])
+    with pytest.raises(PreflightError) as both:
+        stop_on_errors("mini", [first, second])
+    assert str(both.value) == f"{alone.value} (and 1 more; see xeval doctor)"
+
+
+def test_nothing_is_chosen_without_training(world):
+    options = {"data": world.data, "test_split": "dev", "recipe": "xtreme-2020"}
+    trained, as_it_is = (doctor(str(world.task_file), train=train, **options) for train in (True, False))
+    assert "rows to choose on" in {finding.name for _, finding in trained}
+    assert "rows to choose on" not in {finding.name for _, finding in as_it_is}

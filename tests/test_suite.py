@@ -4,6 +4,7 @@ import io
 import json
 import re
 import shlex
+import shutil
 from collections import Counter
 from dataclasses import replace
 from html.parser import HTMLParser
@@ -522,3 +523,17 @@ def test_languages_of_no_task_of_a_suite_are_refused(command, words, tmp_path):
     code, out, err = command(*words, "--results", str(tmp_path), "--language", "es,xx")
     assert (code, out) == (2, "") and "unknown language of suite minis 'xx'" in err
     assert list(tmp_path.iterdir()) == []
+
+
+def test_tasks_of_a_suite_without_the_language_are_skipped(command, words, tmp_path):
+    options = ["--results", str(tmp_path), "--language", "zh", "--quiet"]
+    code, _, err = command(*words, *options)
+    assert code == 1 and "mini-pairs was not run: task mini-pairs has none of the requested languages" in err
+
+
+def test_model_that_fails_in_every_task_is_one_error(command, world, words, checkpoint_of, tmp_path):
+    model = shutil.copytree(checkpoint_of("distilbert"), tmp_path / "broken")
+    (model / "tokenizer.json").write_text("{")
+    options = [str(model) if word == str(checkpoint_of("distilbert")) else word for word in words]
+    code, out, err = command(*options, "--results", str(tmp_path / "results"), "--quiet")
+    assert (code, out, err.count("\n")) == (2, "", 1) and f"{model}/tokenizer.json is not readable as JSON" in err
