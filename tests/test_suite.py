@@ -537,3 +537,32 @@ def test_model_that_fails_in_every_task_is_one_error(command, world, words, chec
     options = [str(model) if word == str(checkpoint_of("distilbert")) else word for word in words]
     code, out, err = command(*options, "--results", str(tmp_path / "results"), "--quiet")
     assert (code, out, err.count("\n")) == (2, "", 1) and f"{model}/tokenizer.json is not readable as JSON" in err
+
+
+def test_recipe_replaces_those_of_a_suite(command, words, tmp_path):
+    options = [
+        "--results",
+        str(tmp_path),
+        "--language",
+        "es",
+        "--quiet",
+        "--recipe",
+        "xtreme-2020",
+        "--selection",
+        "last",
+    ]
+    command(*words, *options)
+    assert {run.record.recipe.name for run in load_runs(tmp_path)} == {"xtreme-2020"}
+
+
+def test_predictions_of_a_suite_are_scored_on_its_rows(command, world, tmp_path):
+    right = [label for _, _, label in tiny.mini_rows()["test", "es"]]
+    given = {"elsewhere": right, "untrained": [right[0]] * len(right)}
+    for folder, labels in given.items():
+        (tmp_path / "predictions" / folder).mkdir(parents=True)
+        (tmp_path / "predictions" / folder / "test-es.tsv").write_text("".join(f"{label}\n" for label in labels))
+    words = ["score", world / "minis.toml", "--predictions", tmp_path / "predictions", "--model", "somebody"]
+    words += ["--data", world / "data", "--tasks-dir", world / "tasks", "--results", tmp_path / "results", "--quiet"]
+    assert command(*words)[0] == 1  # two tasks have no predictions
+    scores = {run.record.task: run.record.scores["es"].value for run in load_runs(tmp_path / "results")}
+    assert scores == {"mini-pairs": 1, "untrained": pytest.approx(right.count(right[0]) / len(right))}
