@@ -15,8 +15,10 @@ import pytest
 import xeval
 from tests.helpers import tiny
 from tests.helpers.paired_answers import answers_with, write_run
+from tests.helpers.sample_record import run_record, stored
 from xeval.judging.gate.findings import GateFinding, Numbers, Thresholds
 from xeval.report.notebook.checks import Checked
+from xeval.results.records import Failure
 from xeval.results.store import load_runs
 from xeval.runs.outcome import Runs
 
@@ -203,3 +205,13 @@ def test_gate_frame_has_its_columns_without_numbers():
     for findings in ([GateFinding("other settings", "m", "settings", "…")], []):
         frame = Checked(findings, Thresholds()).frame()
         assert list(frame) == list(usual) and frame["blessed"].isna().all()
+
+
+def test_notebook_names_the_runs_that_failed():
+    """As the command's report does, so that a mean over the other seeds is not taken for all that were wanted."""
+    failure = Failure(reason="loss is nan after 3 steps", invocation=None)
+    broken = run_record(status="failed", scores={}, failures={"training": failure}, seed=5)
+    runs = Runs(stored([run_record(), broken]))
+    assert "Failed: org/m r seed 5: loss is nan after 3 steps" in runs._repr_markdown_()
+    assert "loss is nan after 3 steps" in runs._repr_html_()
+    assert runs.plot() and "failed" in Runs(stored([broken]))._repr_html_()

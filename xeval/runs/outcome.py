@@ -79,8 +79,9 @@ class Runs(list[RunRecord]):
         return "\n".join(map(markdown.render, self._matrices())) or repr(self)
 
     def _matrices(self) -> "list[Matrix]":
-        """Return a matrix for each task that has scores."""
+        """Return a matrix for each task that has scores, with its failed runs too."""
         from xeval.report.from_folder import matrix_of
 
-        scored = [run for run in self.stored if run.record.scores]
-        return [matrix_of(scored, task, self._reference) for task in dict.fromkeys(run.record.task for run in scored)]
+        stored = self.stored
+        tasks = dict.fromkeys(run.record.task for run in stored if run.record.scores)
+        return [matrix_of(stored, task, self._reference) for task in tasks]
