@@ -112,6 +112,7 @@ def test_speed_ratio_is_a_geometric_mean_with_t_interval():
         ({"en": 1.10, "es": 1.12, "zh": 1.08}, "not reproduced"),
         ({"en": 3.00, "es": 3.05, "zh": 2.95}, "not reproduced"),
         ({"en": 1.20, "es": 2.00, "zh": 2.80}, "agrees"),
+        ({"en": 1.80, "es": 2.00, "zh": 2.20}, "reproduced"),  # 1.68 to 2.36 with 90 %
     ],
 )
 def test_speed_verdict_depends_on_ratio_and_spread(ratios, outcome):

@@ -3,6 +3,7 @@
 import errno
 import os
 import stat
+import time
 from pathlib import Path
 
 import pytest
@@ -151,3 +152,11 @@ def test_half_written_folder_does_not_replace_a_damaged_one(tmp_path):
     (partial_of(tmp_path / "folder") / "file").write_text("ha")
     finish_sealing(tmp_path / "folder")
     assert (tmp_path / "folder" / "file").read_text() == "damaged"
+
+
+def test_young_temporaries_of_others_stay_in_a_shared_folder(tmp_path):
+    for name in (".old.tmp", ".young.tmp"):
+        (tmp_path / name).touch()
+    os.utime(tmp_path / ".old.tmp", (time.time() - 100,) * 2)
+    files.sweep_temporaries(tmp_path, older_than_s=50)
+    assert [path.name for path in tmp_path.iterdir()] == [".young.tmp"]
