@@ -566,3 +566,10 @@ def test_predictions_of_a_suite_are_scored_on_its_rows(command, world, tmp_path)
     assert command(*words)[0] == 1  # two tasks have no predictions
     scores = {run.record.task: run.record.scores["es"].value for run in load_runs(tmp_path / "results")}
     assert scores == {"mini-pairs": 1, "untrained": pytest.approx(right.count(right[0]) / len(right))}
+
+
+def test_suite_without_training_needs_no_training_rows(command, world, checkpoint_of, tmp_path):
+    places = ["--data", world / "data", "--tasks-dir", world / "tasks", "--results", tmp_path]
+    model = ["--model", checkpoint_of("bert", tiny.LABELS), "--dtype", "float32", "--device", "cpu"]
+    command("run", world / "minis.toml", *places, *model, "--no-train", "--language", "es", "--quiet")
+    assert {run.record.task for run in load_runs(tmp_path)} == {"mini-pairs", "unanswered", "untrained"}
