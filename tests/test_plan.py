@@ -9,9 +9,13 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
+from tests.helpers.sample_record import environment, run_record
 from xeval.definitions.registry import get_reference, get_task
+from xeval.engine import devices
+from xeval.engine.environment import describe
 from xeval.judging.equivalence import Published, Spread, compare
 from xeval.judging.power import power_of, share_reproduced
+from xeval.results.records import Invocation, Timing
 from xeval.results.store import load_run, load_runs
 from xeval.runs import forecast
 from xeval.runs.grid import run
@@ -485,3 +489,30 @@ def test_killed_run_is_not_restarted_where_another_broke(words, tmp_path, monkey
     on_local(["cpu", "cpu"])(requests)
     [broken], [killed, again] = ((packages / f"processes of rank {rank}").read_text().split() for rank in (4, 8))
     assert len({broken, killed, again}) == 3
+
+
+@pytest.mark.parametrize(
+    ("how", "is_known"),
+    [
+        ({}, True),
+        ({"n_rows": 500}, False),
+        ({"dtype": "bfloat16"}, False),
+        ({"max_length": 512}, False),
+        ({"hardware": {"cpu": "another", "threads": 2}}, False),
+    ],
+    ids=["alike", "few rows", "arithmetic", "maximum length", "hardware"],
+)
+def test_only_runs_alike_on_this_machine_tell_its_speed(how, is_known):
+    compute = devices.choose("cpu", "float32")
+    hardware = how.get("hardware", describe(compute).hardware)
+    timed = Timing(wall_s=10, rows=how.get("n_rows", 2000), invocation="one")
+    record = run_record(
+        dtype=how.get("dtype", "float32"),
+        timing={"train": timed, "evaluate/de": timed},
+        invocations={"one": Invocation(environment=environment(hardware=hardware))},
+    )
+    wanted = record.recipe.values | {"max_length": how.get("max_length", record.recipe.values.get("max_length"))}
+    speed = forecast.speed_of_runs([record], wanted, True, compute)
+    assert speed == (
+        forecast.Speed(trained_s=0.005, evaluated_s=0.005, measured_by="finished runs") if is_known else None
+    )
