@@ -189,3 +189,18 @@ def test_check_for_exact_products_is_one_of_float32():
         assert devices.onednn_is_exact() == expected
     finally:
         torch.set_default_dtype(torch.float32)
+
+
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
+@pytest.mark.parametrize("usual", ["tf32", "none"])
+def test_convolutions_in_float32_are_exact(usual, device):
+    """As in DeBERTa v2 XL and ConvBERT; unless told otherwise, cuDNN computes them in TF32."""
+    backend, [signal, weight] = torch.backends.cudnn.conv, torch.ones(2, 3, 3, 3)
+    before, backend.fp32_precision = backend.fp32_precision, usual
+    try:
+        with Compute(torch.device(device), torch.float32).matmuls():
+            assert backend.fp32_precision == torch.backends.mkldnn.conv.fp32_precision == "ieee"
+            torch.nn.functional.conv1d(signal, weight)  # torch refuses some precisions together
+        assert backend.fp32_precision == usual
+    finally:
+        backend.fp32_precision = before

@@ -15,17 +15,21 @@ DTYPES = ("auto", "float32", "bfloat16")
 _NARROWEST_IN_BFLOAT16 = 192  # hidden size; narrower encoders were slower to train, see docs/performance.md
 
 
-_BACKENDS = torch.backends.cuda.matmul, torch.backends.mkldnn.matmul  # type: ignore[attr-defined]  # set at run time
+_MATMULS = torch.backends.cuda.matmul, torch.backends.mkldnn.matmul  # type: ignore[attr-defined]  # set at run time
+_CONVOLUTIONS = torch.backends.cudnn.conv, torch.backends.mkldnn.conv  # type: ignore[attr-defined]  # set at run time
+_BACKENDS = (*_MATMULS, *_CONVOLUTIONS)
 _Precisions = tuple[str, list[str]]  # of float32 products: of all backends, and of each
 
 
 def _set_precision(precision: str) -> _Precisions:
-    """Set the precision of float32 products; return those that were set before."""
+    """Set the precision of float32 products, exact in convolutions; return the precisions that were set before."""
     usual = "highest"
     with suppress(RuntimeError):  # one backend's was set by itself
         usual = torch.get_float32_matmul_precision()
     own = [backend.fp32_precision for backend in _BACKENDS]
     torch.set_float32_matmul_precision(precision)
+    for convolution in _CONVOLUTIONS:  # which cuDNN computes in TF32 unless told otherwise
+        convolution.fp32_precision = "ieee"
     return usual, own
 
 
