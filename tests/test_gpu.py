@@ -253,13 +253,15 @@ def test_second_gpu_trains_as_the_first():
 @pytest.mark.parametrize("compute", [FLOAT32, BFLOAT16], ids=["float32", "bfloat16"])
 def test_heads_of_26_numbers_are_those_of_the_padded_model(compute):
     """As in encoders with 12 heads of 312 numbers; attention kernels take multiples of 8."""
-    sizes = {"hidden_size": 52, "num_attention_heads": 2} | without_dropout("bert")
+    # Weights as large as those of narrower tiny models would magnify what kernels round differently.
+    sizes = {"hidden_size": 52, "num_attention_heads": 2, "initializer_range": 0.15} | without_dropout("bert")
     model, pairs = model_on_gpu("bert", **sizes).train(), pairs_for("bert")
     labels = torch.from_numpy(pairs.targets).cuda()
     expected = padded_logits(model, pairs, compute)
     torch.nn.functional.cross_entropy(expected, labels).backward()
     expected_gradients = torch.cat([parameter.grad.flatten() for parameter in model.parameters()])
-    assert np.abs(predict_logits(model, pairs, compute) - expected.detach().cpu().numpy()).max() < 2e-2
+    difference = np.abs(predict_logits(model, pairs, compute) - expected.detach().cpu().numpy()).max()
+    assert difference < TOLERANCE[compute.dtype]
     model.zero_grad()
     with packed(model):
         resident = ResidentPairs(pairs, model.config, N_ROWS, compute.device)
