@@ -394,3 +394,13 @@ def test_perplexities_are_shown_with_three_digits(perplexity, shown):
     text = markdown(Probe("m", SHA, "cats", "premise", "piece", "float32", 0, 2, 0, True, [german], [], []))
     [row] = [line for line in text.splitlines() if line.startswith("| de German")]
     assert row.split("|")[4].strip() == shown
+
+
+def test_model_larger_than_the_gpu_is_refused_in_a_line(biased, mini, monkeypatch):
+    def fail(module, *args, **options):
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+
+    folder = biased("en")
+    monkeypatch.setattr("torch.nn.Module.to", fail)
+    with pytest.raises(ModelError, match=r"^model [^\n]+ cannot be moved to cpu [^\n]+ use --device cpu$"):
+        probe(folder, str(mini.task_file), data=mini.data, max_rows=6, dtype="float32")

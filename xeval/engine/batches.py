@@ -1,12 +1,17 @@
 """Encoded pairs → batches: random ones of a fixed number of pairs for training, even ones by tokens for evaluation."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import TypeVar
 
 import numpy as np
 import torch
 from transformers import PretrainedConfig
 
+from xeval.engine.devices import Compute, is_out_of_memory
 from xeval.kinds.encoded import Encoded
+from xeval.support.errors import PredictionError
+
+T = TypeVar("T")
 
 
 def random_batches(n_pairs: int, batch_size: int, seed: int, epoch: int) -> Iterator[np.ndarray]:
@@ -31,6 +36,35 @@ def even_batches(lengths: np.ndarray, token_budget: int) -> list[np.ndarray]:
         batches.append(order[start : start + size])
         start += size
     return batches
+
+
+def within_memory(
+    outputs_of: Callable[[np.ndarray], T], batches: list[np.ndarray], lengths: np.ndarray, compute: Compute
+) -> Iterator[tuple[np.ndarray, T]]:
+    """Yield `batches` of rows with `outputs_of` each; `lengths` are those of all rows.
+
+    Batches that do not fit into a device's memory are halved. Raise PredictionError if not even one row fits.
+    """
+    batches = list(batches)
+    while batches:
+        batch = batches[0]
+        try:
+            outputs = outputs_of(batch)
+        except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
+            if not is_out_of_memory(error):
+                raise
+            if len(batch) == 1:
+                raise PredictionError(
+                    "out of memory with a single sequence; use a smaller model, or --device cpu"
+                ) from error
+        else:
+            batches.pop(0)
+            yield batch, outputs
+            continue
+        compute.free_memory()
+        budget = int(lengths[batch].max()) * (len(batch) // 2)
+        places = np.concatenate(batches)
+        batches = [places[part] for part in even_batches(lengths[places], budget)]
 
 
 def collate(

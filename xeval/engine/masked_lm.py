@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from xeval.engine.batches import collate, even_batches
+from xeval.engine.batches import collate, even_batches, within_memory
 from xeval.engine.devices import Compute
 from xeval.engine.fast_path import own_attention, packed_attention
 from xeval.engine.fast_path.blocked_weights import blocked_weights
@@ -151,7 +151,8 @@ def pseudo_log_likelihoods(
 ) -> np.ndarray:
     """Return, for each sentence, the sum of log p(piece | visible pieces) over its pieces, in nats, (S,) float64.
 
-    Raise PredictionError for a probability that is not finite.
+    Batches that do not fit into a device's memory are halved. Raise PredictionError for a probability that is not
+    finite, or if not even one piece fits.
     """
     asked = np.flatnonzero(pieces.is_text)  # (pieces,) their places among all tokens
     sentences = np.searchsorted(pieces.encoded.offsets, asked, side="right") - 1  # (pieces,)
@@ -162,6 +163,16 @@ def pseudo_log_likelihoods(
     likelihoods = np.empty(len(asked))
     model.eval()
     chosen = _Chosen()
+
+    def likelihoods_of(batch: np.ndarray) -> np.ndarray:  # (b,) float64
+        copies = _masked(pieces.encoded, sentences[batch], asked[batch], ends[batch], mask_id)
+        within = asked[batch] - pieces.encoded.offsets[sentences[batch]]
+        logits = chosen.logits(model, copies, within, compute).float()  # (b, V)
+        targets = torch.from_numpy(pieces.encoded.input_ids[asked[batch]].astype(np.int64)).to(logits.device)
+        of_targets = logits.gather(1, targets[:, None])[:, 0]
+        own: np.ndarray = (of_targets - logits.logsumexp(dim=1)).cpu().double().numpy()
+        return own
+
     with (
         packed(model, "every token"),
         chosen.only(model),
@@ -169,13 +180,8 @@ def pseudo_log_likelihoods(
         compute.matmuls(),
         compute.autocast(),
     ):
-        for batch in even_batches(lengths, budget):
-            copies = _masked(pieces.encoded, sentences[batch], asked[batch], ends[batch], mask_id)
-            within = asked[batch] - pieces.encoded.offsets[sentences[batch]]
-            logits = chosen.logits(model, copies, within, compute).float()  # (b, V)
-            targets = torch.from_numpy(pieces.encoded.input_ids[asked[batch]].astype(np.int64)).to(logits.device)
-            of_targets = logits.gather(1, targets[:, None])[:, 0]
-            likelihoods[batch] = (of_targets - logits.logsumexp(dim=1)).cpu().double().numpy()
+        for batch, of_batch in within_memory(likelihoods_of, even_batches(lengths, budget), lengths, compute):
+            likelihoods[batch] = of_batch
             on_pieces(len(batch))
     if not np.isfinite(likelihoods).all():
         raise PredictionError(f"{int((~np.isfinite(likelihoods)).sum())} pieces have no finite probability")

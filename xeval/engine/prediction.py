@@ -8,8 +8,8 @@ import numpy as np
 import torch
 from transformers import PreTrainedModel
 
-from xeval.engine.batches import even_batches
-from xeval.engine.devices import Compute, is_out_of_memory
+from xeval.engine.batches import even_batches, within_memory
+from xeval.engine.devices import Compute
 from xeval.engine.fast_path.blocked_weights import blocked_weights
 from xeval.engine.fast_path.forward import logits_of, packed
 from xeval.engine.loading import label_columns
@@ -91,10 +91,16 @@ def _outputs(
     model: PreTrainedModel, request: Prediction, batches: list[np.ndarray], on_batch: Callable[[int], None]
 ) -> Share:
     """Return the outputs of `batches`, splitting batches that do not fit into memory."""
-    pairs, compute, lengths = request.encoded, request.compute, request.encoded.lengths
+    pairs, compute = request.encoded, request.compute
     was_training = model.training
     model.eval()
     outputs: list[tuple[np.ndarray, torch.Tensor]] = []
+
+    def outputs_of(batch: np.ndarray) -> torch.Tensor:
+        logits = logits_of(model, pairs, batch, compute).float()
+        # Logits on a GPU are read at the end, so that it computes while the next batches are laid out.
+        return logits if compute.device.type == "cuda" else logits.cpu()
+
     # Entered once for all batches, so that weights are cast and laid out once.
     with (
         packed(model, request.reads, pairs),
@@ -102,27 +108,9 @@ def _outputs(
         compute.matmuls(),
         compute.autocast(),
     ):
-        while batches:
-            batch = batches[0]
-            try:
-                logits = logits_of(model, pairs, batch, compute).float()
-                # Logits on a GPU are read at the end, so that it computes while the next batches are laid out.
-                outputs.append((batch, logits if compute.device.type == "cuda" else logits.cpu()))
-            except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
-                if not is_out_of_memory(error):
-                    raise
-                if len(batch) == 1:
-                    raise PredictionError(
-                        "out of memory with a single pair; use a smaller model, or --device cpu"
-                    ) from error
-            else:
-                batches.pop(0)
-                on_batch(len(batch))
-                continue
-            compute.free_memory()
-            budget = int(lengths[batch].max()) * (len(batch) // 2)
-            places = np.concatenate(batches)
-            batches = [places[part] for part in even_batches(lengths[places], budget)]
+        for batch, logits in within_memory(outputs_of, batches, pairs.lengths, compute):
+            outputs.append((batch, logits))
+            on_batch(len(batch))
     model.train(was_training)
     if not outputs:
         return np.empty(0, dtype=np.int64), np.empty((0, 0), dtype=np.float32)

@@ -15,12 +15,12 @@ import torch
 from transformers import PreTrainedModel
 from transformers.modeling_outputs import BaseModelOutputWithPooling
 
-from xeval.engine.batches import collate, even_batches
+from xeval.engine.batches import collate, even_batches, within_memory
 from xeval.engine.devices import Compute, is_out_of_memory
 from xeval.engine.fast_path.blocked_weights import blocked_weights
 from xeval.kinds.encoded import Encoded
 from xeval.kinds.kind import Reads
-from xeval.support.errors import ModelError, TrainingError
+from xeval.support.errors import ModelError, PredictionError, TrainingError
 
 _TRIED_ROWS = 8
 _CLOSE = 1e-3  # relative to the largest logit
@@ -67,7 +67,7 @@ def remember(
         with torch.no_grad(), blocked_weights(model, compute), compute.matmuls():
             pool = _take_tokens if of_tokens else _pool_of(model, encoded, compute)
             states = _states(model, encoded, pool, of_tokens, compute, on_batch)
-    except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
+    except (PredictionError, torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
         if not is_out_of_memory(error):
             raise
         raise TrainingError("out of memory with the encoder's states; use a smaller model, or --device cpu") from error
@@ -116,9 +116,12 @@ def _states(
     """Return the states, (S, hidden) or (total_tokens, hidden), float32 on a processor."""
     n = len(encoded.input_ids) if of_tokens else len(encoded)
     states = torch.empty(n, model.config.hidden_size)
-    for batch in even_batches(encoded.lengths, compute.token_budget()):
+    batches = even_batches(encoded.lengths, compute.token_budget())
+    for batch, of_batch in within_memory(
+        lambda batch: pool(*_last_layer(model, encoded, batch, compute)).cpu(), batches, encoded.lengths, compute
+    ):
         places = encoded.tokens_of(batch) if of_tokens else batch
-        states[torch.from_numpy(places)] = pool(*_last_layer(model, encoded, batch, compute)).cpu()
+        states[torch.from_numpy(places)] = of_batch
         on_batch(len(batch))
     return states
 

@@ -14,7 +14,7 @@ from xeval.data.source import open_source
 from xeval.definitions import registry
 from xeval.definitions.task import Task
 from xeval.engine import devices
-from xeval.engine.loading import hidden_size, load_masked_lm, load_tokenizer, longest_input
+from xeval.engine.loading import failures_named, hidden_size, load_masked_lm, load_tokenizer, longest_input
 from xeval.engine.masked_lm import Masking, Pieces, mask_id_of, pieces_of, pseudo_log_likelihoods
 from xeval.judging.comparison.resampling import agree
 from xeval.judging.probe import Correlation, LanguageProbe, Probe, correlations, measure_of
@@ -74,7 +74,8 @@ def probe(  # noqa: PLR0913  takes what `run` takes
     tokenizer = load_tokenizer(checkpoint, 1)
     mask_id = mask_id_of(checkpoint.id, tokenizer)
     compute = devices.choose(device, dtype, hidden_size(checkpoint))
-    masked_lm.to(compute.device)
+    with failures_named(checkpoint, f"it cannot be moved to {compute.device}"):
+        masked_lm.to(compute.device)
     corpus = Corpus(open_source(definition, local_copy(data), codes, training=False), Limits())
     tests = {language: corpus.test(language) for language in codes}
     name, parallel = _text_of(definition, tests[codes[0]], text), are_parallel(definition, list(tests.values()))
