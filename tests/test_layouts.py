@@ -680,3 +680,14 @@ def test_an_edited_xnli_file_is_read_again(mini, copy):
         tiny.mini_rows()["test", "es"][0][0],
         "Otra frase.",
     )
+
+
+def test_copy_not_recognised_is_told_the_tasks_own_files(tmp_path):
+    """XNLI-1.0's were named for every task, and a task's own for none."""
+    said = []
+    for name in ("tatoeba", "xnli"):
+        with pytest.raises(DataError) as raised:
+            open_source(get_task(name), tmp_path, ["de"])
+        said.append(str(raised.value).split("work too), ")[1])
+    assert said[0] == "tatoeba/<language>-en.* (its authors' layout) or test-<language>.tsv (XTREME)"
+    assert said[1] == "xnli.test.tsv (XNLI-1.0) or test-<language>.tsv (XTREME)"

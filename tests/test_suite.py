@@ -22,8 +22,9 @@ from xeval.kinds.registry import get_kind
 from xeval.report.suite import formats
 from xeval.report.suite.table import build
 from xeval.results.store import load_runs
-from xeval.runs.suite import TaskRows, run_suite
-from xeval.support.errors import StoreError
+from xeval.runs.suite import TaskRows, run_suite, suite_grids
+from xeval.support.errors import StoreError, XevalError
+from xeval.support.progress import Silent
 
 SUITE = """\
 name = "minis"
@@ -573,3 +574,57 @@ def test_suite_without_training_needs_no_training_rows(command, world, checkpoin
     model = ["--model", checkpoint_of("bert", tiny.LABELS), "--dtype", "float32", "--device", "cpu"]
     command("run", world / "minis.toml", *places, *model, "--no-train", "--language", "es", "--quiet")
     assert {run.record.task for run in load_runs(tmp_path)} == {"mini-pairs", "unanswered", "untrained"}
+
+
+class Said(Silent):
+    def __init__(self):
+        self.lines = []
+
+    def say(self, line):
+        self.lines.append(line)
+
+
+@pytest.fixture
+def found(world, tmp_path):
+    """What a suite of one task finds in XTREME's layout: the languages that are run, and what is said."""
+    path = tmp_path / "one.toml"
+    head = 'name = "one"\ntitle = "One"\nsource_url = "https://example.org/1"\n'
+    path.write_text(f'{head}[[tasks]]\ntask = "mini-pairs"\ngroup = "pairs"\n', encoding="utf-8")
+    dev = {("selection", language): tiny.make_rows(language, 12, start=300) for language in ("en", "es", "zh")}
+
+    def find(edit):
+        data, said = tmp_path / "data", Said()
+        edit(tiny.write_xtreme_layout(data, tiny.mini_rows() | dev))
+        options = {"data": data, "tasks_dirs": [world / "tasks"], "reporter": said}
+        grids, _ = suite_grids(str(path), ["mini-mbert"], **options)
+        return grids["mini-pairs"].options["languages"], said.lines
+
+    return find
+
+
+def test_damaged_test_rows_are_not_replaced_or_left_out(found):
+    """They were said to be missing in Spanish; alone, their development rows took their place for want of answers."""
+
+    def shorten(folder):
+        lines = (folder / "test-es.tsv").read_text(encoding="utf-8").splitlines(keepends=True)
+        (folder / "test-es.tsv").write_text("".join(lines[1:]), encoding="utf-8")
+
+    with pytest.raises(XevalError, match=r"test-es.tsv: test rows of 'es': wanted 12, found 11"):
+        found(shorten)
+
+
+def test_languages_without_answers_have_rows(found):
+    def strip(folder):
+        rows = [line.split("\t") for line in (folder / "test-zh.tsv").read_text(encoding="utf-8").splitlines()]
+        (folder / "test-zh.tsv").write_text("".join(f"{a}\t{b}\n" for a, b, _ in rows), encoding="utf-8")
+        (folder / "test-es.tsv").unlink()
+
+    languages, [said] = found(strip)
+    assert languages == ["en"]
+    assert said == "mini-pairs: 1 language; no rows in es; no answers in zh"
+
+
+def test_missing_test_rows_are_not_said_to_lack_answers(found):
+    languages, [said] = found(lambda folder: [path.unlink() for path in folder.glob("test-*.tsv")])
+    assert languages == ["en", "es", "zh"]
+    assert said == "mini-pairs: 3 languages on the dev split, since it has no test rows here"

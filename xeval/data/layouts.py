@@ -18,7 +18,7 @@ from xeval.data import tables
 from xeval.data.tables import Columns, Wanted
 from xeval.definitions.task import DEV, Files, Task
 from xeval.kinds.rows import ID, LANGUAGE, Table
-from xeval.support.errors import CopyError, DataError
+from xeval.support.errors import CopyError, DataError, NoRowsError
 from xeval.support.files import visible
 
 Role = str  # "train", "selection" or "test"
@@ -38,7 +38,9 @@ def local_copy(data: str | os.PathLike[str] | None) -> Path | None:
 def recognise(folder: Path, task: Task) -> tuple[str, Reader]:
     """Return the name of the layout that `folder` has, and its reader. Raises DataError if there is none."""
     if not folder.is_dir():
-        raise DataError(f"{folder}: wanted a folder with a copy of {task.name}, found none; check --data or XEVAL_DATA")
+        raise NoRowsError(
+            f"{folder}: wanted a folder with a copy of {task.name}, found none; check --data or XEVAL_DATA"
+        )
     if _can_be_official(task) and (_official_file(folder, "xnli.test.tsv") or _official_file(folder, "xnli.dev.tsv")):
         return "XNLI-1.0", read_official
     if task.files and any(_fitting(folder, patterns, name) for patterns in _all(task.files) for name in task.languages):
@@ -49,10 +51,16 @@ def recognise(folder: Path, task: Task) -> tuple[str, Reader]:
     below += [f"*/{split}/*.parquet" for split in (task.splits.test, task.splits.selection, task.splits.train)]
     if any(next(folder.glob(pattern), None) for pattern in below):
         return "hub", read_hub
-    raise DataError(
+    raise NoRowsError(
         f"{folder}: no copy of {task.name} recognised; wanted <language>/<split>-*.parquet (the hub's layout; .tsv,"
-        " .csv and .jsonl work too), xnli.test.tsv (XNLI-1.0) or test-<language>.tsv (XTREME)"
+        f" .csv and .jsonl work too){_other_layouts(task)} or test-<language>.tsv (XTREME)"
     )
+
+
+def _other_layouts(task: Task) -> str:
+    """Return, for a list, what a copy of `task` may hold in the layout of its authors."""
+    own = f", {task.files.test[0].replace('{language}', '<language>')} (its authors' layout)" if task.files else ""
+    return own + (", xnli.test.tsv (XNLI-1.0)" if _can_be_official(task) else "")
 
 
 def wanted_of(task: Task, language: str, role: Role) -> Wanted:
@@ -114,7 +122,7 @@ def read_hub(task: Task, folder: Path, language: str, role: Role) -> Table:
     if forms:
         _check_shards(forms[0])
         return _read(task, forms[0], language, role)
-    raise DataError(
+    raise NoRowsError(
         f"{folder}: no {configuration}/{split}-*.parquet, which the {role} rows of {language!r} are read from;"
         f" add it, or {split}.tsv, .csv or .jsonl"
     )
@@ -140,7 +148,7 @@ def read_files(task: Task, folder: Path, language: str, role: Role) -> Table:
     paths = _fitting(folder, patterns, language)
     if not paths:
         names = " or ".join(pattern.format(language=language) for pattern in patterns) or "such file in its task file"
-        raise DataError(f"{folder}: no {names}, which the {role} rows of {language!r} are read from; add it")
+        raise NoRowsError(f"{folder}: no {names}, which the {role} rows of {language!r} are read from; add it")
     return _read(task, paths, language, role)
 
 
@@ -162,7 +170,7 @@ def read_xtreme(task: Task, folder: Path, language: str, role: Role) -> Table:
     part = {"train": "train", "selection": "dev"}.get(role) or task.test_split or "test"
     path = folder / f"{part}-{language}.tsv"
     if not path.is_file():
-        raise DataError(f"{folder}: no {path.name}, which the {role} rows of {language!r} are read from; add it")
+        raise NoRowsError(f"{folder}: no {path.name}, which the {role} rows of {language!r} are read from; add it")
     if path.suffix in task.of_kind.native:
         return _read(task, [path], language, role)
     # Written by csv.writer, so a field with a quotation mark is quoted and the mark doubled.
@@ -175,7 +183,7 @@ def read_xtreme(task: Task, folder: Path, language: str, role: Role) -> Table:
 def _can_be_official(task: Task) -> bool:
     """Return whether rows are two texts and one label, which is all that these files hold."""
     kind = task.of_kind
-    return (len(kind.text_columns), len(kind.gold_columns)) == (2, 1)
+    return bool(kind.labels) and (len(kind.text_columns), len(kind.gold_columns)) == (2, 1)
 
 
 def _official_file(folder: Path, name: str) -> Path | None:
@@ -193,7 +201,7 @@ def read_official(task: Task, folder: Path, language: str, role: Role) -> Table:
         name = f"xnli.{task.test_split}.tsv"
     path = _official_file(folder, name)
     if path is None:
-        raise DataError(f"{folder}: no {name}, which the {role} rows of {language!r} are read from; add it")
+        raise NoRowsError(f"{folder}: no {name}, which the {role} rows of {language!r} are read from; add it")
     if role == "train":
         rows = _official_rows(path, ("premise", "hypo", "label"))
     else:

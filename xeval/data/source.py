@@ -12,7 +12,7 @@ from xeval.data.layouts import Reader, Role, read_hub, recognise
 from xeval.definitions.task import DEFAULT, Task
 from xeval.kinds.labels import LabelMatcher, is_missing, whole_number
 from xeval.kinds.rows import ID, Rows, Table
-from xeval.support.errors import CopyError, DataError
+from xeval.support.errors import CopyError, DataError, NoRowsError
 from xeval.support.text import one_line
 
 
@@ -110,7 +110,7 @@ def load_rows(source: DataSource, language: str, role: Role) -> Rows:
         raise DataError(f"task {task.name} has no rows to select a checkpoint on; keep the last (--selection last)")
     try:
         table = source.read(task, source.folder, language, role)
-        _check_count(task, table, language, role)
+        _check_count(source, table, language, role)
         rows = replace(task.of_kind.read(table), ids=_ids(table))
     except CopyError as error:
         raise DataError(f"{error}; {source.remedy}") from error
@@ -118,13 +118,14 @@ def load_rows(source: DataSource, language: str, role: Role) -> Rows:
     return rows
 
 
-def _check_count(task: Task, table: Table, language: str, role: Role) -> None:
+def _check_count(source: DataSource, table: Table, language: str, role: Role) -> None:
+    task = source.task
     n_rows, expected, stated = len(table), task.expected_rows.of(role, language), getattr(task.expected_rows, role)
     if n_rows and (role == "train" or expected in (None, n_rows)):
         return
     problem = f"{table.where}: wanted {f'{expected:,}' if expected is not None else 'some'}, found {n_rows:,}"
     if not n_rows:
-        raise CopyError(problem)
+        raise NoRowsError(f"{problem}; {source.remedy}")
     others = "" if isinstance(stated, dict) else f"{DEFAULT} = {stated}, "
     into = f"{role} = {{ {others}{language} = {n_rows} }} under [expected_rows]"
     raise CopyError(f"{problem} (if that is right, say {into} in the task file)")

@@ -18,7 +18,7 @@ from xeval.kinds.kind import AssumedSpread, Column, Keys, Kind, Reads
 from xeval.kinds.metric import Metric, share
 from xeval.kinds.rows import ID, Rows, Table, groups_of
 from xeval.kinds.tokenization import Tokenization
-from xeval.support.errors import CopyError, DataError
+from xeval.support.errors import CopyError, DataError, UnansweredError
 from xeval.support.findings import Finding, at_most, fine, warning
 from xeval.support.json_text import parse_json
 from xeval.support.text import is_unicode, one_line
@@ -133,7 +133,7 @@ class Answers(Kind):
         questions, contexts = (table.texts(column) for column in self.text_columns)
         answers = [_listed(of_row) for of_row in table.columns.get(self.gold_columns[0], [None] * len(table))]
         if all(not any(text for _, text in of_row) for of_row in answers if isinstance(of_row, list)):
-            raise DataError(
+            raise UnansweredError(
                 f"{table.where} carry no answers (XTREME strips them from test files), so they cannot be scored; use a"
                 " copy that has them"
             )

@@ -20,7 +20,7 @@ from xeval.kinds.kind import Column, Keys, Kind, Reads
 from xeval.kinds.labels import is_missing, whole_number
 from xeval.kinds.metric import ACCURACY, Metric, correct_of_rows
 from xeval.kinds.rows import Faults, Rows, Table
-from xeval.support.errors import DataError
+from xeval.support.errors import DataError, UnansweredError
 from xeval.support.findings import Finding
 from xeval.support.text import one_line
 
@@ -116,7 +116,7 @@ class MultipleChoice(Kind):
         n_choices = self.sequences_together
         values = table.columns.get(self.keys.columns.label, [None] * len(table))
         if len(values) and all(map(is_missing, values)):
-            raise DataError(f"{table.where} carry no labels, so they cannot be scored; use a copy that has them")
+            raise UnansweredError(f"{table.where} carry no labels, so they cannot be scored; use a copy that has them")
         gold, faults = [whole_number(value) for value in values], Faults(table.where, len(table))
         for number, (value, choice) in enumerate(zip(values, gold, strict=True), start=1):
             if choice not in range(n_choices):
@@ -124,7 +124,7 @@ class MultipleChoice(Kind):
                 faults.note(number, f"label {one_line(repr(value))[:80]}", expected)
         faults.refuse()
         if len(set(gold)) == 1 and len(gold) >= PLACEHOLDER_FROM:
-            raise DataError(
+            raise UnansweredError(
                 f"{table.where} all have choice {gold[0]} as the right one, a placeholder; use a copy that carries the"
                 " labels, or evaluate another split, as --test-split dev does"
             )

@@ -14,7 +14,7 @@ from xeval.kinds.kind import Column, Reads
 from xeval.kinds.labels import OfLabels, is_cell, is_missing, said_of
 from xeval.kinds.metric import ACCURACY, Metric, correct_of_rows, f1
 from xeval.kinds.rows import Faults, Rows, Table
-from xeval.support.errors import DataError
+from xeval.support.errors import DataError, UnansweredError
 from xeval.support.findings import Finding, by_language, error, fine, warning
 from xeval.support.text import one_line
 
@@ -76,7 +76,7 @@ class Classification(OfLabels):
         """
         values = table.columns.get(self._label_column, [None] * len(table))
         if len(values) and all(map(is_missing, values)):
-            raise DataError(
+            raise UnansweredError(
                 f"{table.where} carry no labels (XTREME and some mirrors strip them), so they cannot be scored;"
                 " use a copy that has them, such as the hub's"
             )
@@ -87,7 +87,7 @@ class Classification(OfLabels):
                 faults.note(number, f"label {said_of(value, names)}", self.matcher.wanted(value, names))
         faults.refuse()
         if len(set(values)) == 1 and len(values) >= PLACEHOLDER_FROM:
-            raise DataError(
+            raise UnansweredError(
                 f"{table.where} are all labelled {said_of(values[0], names)}, a placeholder; use a copy that"
                 " carries the labels"
             )

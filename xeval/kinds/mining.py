@@ -21,7 +21,7 @@ from xeval.kinds.kind import Column, Keys
 from xeval.kinds.metric import Metric, f1, share
 from xeval.kinds.rows import Rows, Table, evenly_spread
 from xeval.kinds.vectors import OfVectors, first_of_each, lines_of, normalised, not_empty, similarities
-from xeval.support.errors import CopyError, DataError
+from xeval.support.errors import CopyError, DataError, UnansweredError
 from xeval.support.findings import Finding, fine, warning
 
 if TYPE_CHECKING:
@@ -134,7 +134,7 @@ class BitextMining(OfVectors):
         ids, sides, parts = (table.texts(column) for column in (names.id, names.side, names.part))
         pairs = table.columns.get(names.pairs)
         if pairs is None or not any(pairs):
-            raise DataError(f"{table.where} carry no pairs, so they cannot be scored; use a copy that has them")
+            raise UnansweredError(f"{table.where} carry no pairs, so they cannot be scored; use a copy that has them")
         known = sorted(set(parts))
         if len(known) > 1 and TESTED not in known:
             raise DataError(f"{table.where}: parts {' and '.join(known)}; wanted dev and test, or one part")

@@ -21,7 +21,7 @@ from xeval.kinds.rows import Faults, Rows, Table
 from xeval.kinds.spans import OUTSIDE, SpanFinder, count_spans, fates_of_spans, old_type_of, strict_spans, type_of
 from xeval.kinds.tagged_files import read_tagged
 from xeval.kinds.words import encode_words, share_of_other_pieces
-from xeval.support.errors import DataError
+from xeval.support.errors import DataError, UnansweredError
 from xeval.support.findings import Finding, at_most, by_language, error, fine, warning
 from xeval.support.text import counted, is_unicode, one_line
 
@@ -130,7 +130,7 @@ class Tagging(OfLabels):
         column, faults = self.keys.columns.tags, Faults(table.where, len(table))
         values = table.columns.get(column, [None] * len(table))
         if all(not own for own in values):
-            raise DataError(
+            raise UnansweredError(
                 f"{table.where} carry no tags (XTREME's test files have none), so they cannot be scored; use a copy"
                 " that has them, such as the hub's"
             )
@@ -150,7 +150,7 @@ class Tagging(OfLabels):
         tags = [[label_of[tag] for tag in own] for own in values]
         different = set(chain.from_iterable(tags))
         if len(different) == 1 and len(tags) >= PLACEHOLDER_FROM:
-            raise DataError(
+            raise UnansweredError(
                 f"{table.where} are all tagged {next(iter(different))!r}, a placeholder; use a copy that carries the"
                 " tags"
             )

@@ -23,7 +23,7 @@ from xeval.runs.grid import TaskGrid, run_grid, run_grids, trained_on
 from xeval.runs.score_given import EITHER, score_given
 from xeval.runs.spec import limits
 from xeval.support.countdown import count_down
-from xeval.support.errors import DataError, DefinitionError, XevalError
+from xeval.support.errors import DataError, DefinitionError, NoRowsError, UnansweredError, XevalError
 from xeval.support.progress import Reporter, Silent
 from xeval.support.text import counted, one_line
 
@@ -44,6 +44,8 @@ class TaskRows:
     languages: list[str]
     test_split: str | None = None
     lacking: tuple[str, ...] = ()  # languages of the suite without rows
+    unanswered: tuple[str, ...] = ()  # those whose rows have no answers
+    has_tests: bool = True  # whether there are test rows, with or without answers
     corpus: Corpus | None = None  # the rows, if they were read to see that they are there
 
 
@@ -293,8 +295,8 @@ def _check_what_holds_for_all(models: Sequence[str], recipes: Sequence[str], opt
 def find_rows(task: Task, member: SuiteTask, data: Path | None, wanted: Wanted) -> TaskRows:
     """Find the rows of `task`: their folder, the languages that have any, and the split.
 
-    Raises DataError, naming what is missing, if there is nothing to train or to test on. Nothing is fetched from the
-    hub yet.
+    Raises DataError, naming what is missing, if there is nothing to train or to test on, and what is wrong with rows
+    that are there but cannot be used. Nothing is fetched from the hub yet.
     """
     languages = member.languages_among(task.languages, wanted.languages)
     known = [language for language in languages if language in task.languages]
@@ -304,18 +306,21 @@ def find_rows(task: Task, member: SuiteTask, data: Path | None, wanted: Wanted) 
         lacking = tuple(language for language in languages if language not in known)
         return TaskRows(None, known, wanted.test_split, lacking)
     problems: list[DataError] = []
-    splits = [wanted.test_split] if wanted.test_split else [None, DEV] if task.has_selection else [None]
-    for split, folder in product(splits, _folders(task, member, data)):
-        tested = task.tested_on(split)
-        row_limits = wanted.limits.model_copy(update={"test_split": tested.test_split})
-        try:
-            corpus = Corpus(open_source(tested, folder, known, wanted.train), row_limits)
-            readable = _readable(corpus, known, wanted.train)
-        except DataError as error:
-            problems.append(error)
-        else:
-            lacking = tuple(language for language in languages if language not in readable)
-            return TaskRows(folder, readable, split, lacking, corpus)
+    for split in [wanted.test_split] if wanted.test_split else [None, DEV] if task.has_selection else [None]:
+        for folder in _folders(task, member, data):
+            tested = task.tested_on(split)
+            row_limits = wanted.limits.model_copy(update={"test_split": tested.test_split})
+            try:
+                corpus = Corpus(open_source(tested, folder, known, wanted.train), row_limits)
+                readable, unanswered = _readable(corpus, known, wanted.train)
+            except DataError as error:
+                problems.append(error)
+            else:
+                lacking = tuple(language for language in languages if language not in {*readable, *unanswered})
+                has_tests = split == wanted.test_split or any(isinstance(each, UnansweredError) for each in problems)
+                return TaskRows(folder, readable, split, lacking, tuple(unanswered), has_tests, corpus)
+        if not isinstance(problems[0], NoRowsError | UnansweredError):
+            break  # other rows are no substitute for rows that can be corrected
     raise problems[0]
 
 
@@ -327,26 +332,34 @@ def _folders(task: Task, member: SuiteTask, data: Path | None) -> list[Path | No
     return [*own, *([None] if task.embedded else []), data]
 
 
-def _readable(corpus: Corpus, languages: Sequence[str], train: bool) -> list[str]:
-    """Return those of `languages` whose test rows can be read. Raises DataError if none, or training rows, cannot."""
+def _readable(corpus: Corpus, languages: Sequence[str], train: bool) -> tuple[list[str], list[str]]:
+    """Return those of `languages` with test rows to evaluate on, and those whose test rows have no answers.
+
+    Raises DataError if there are no rows to train or to evaluate on, or if rows that are there cannot be used.
+    """
     task = corpus.task
     trains = train and task.of_kind.trains
     for role in task.training_roles if trains else ():
         getattr(corpus, role)
-    readable, problems = [], []
+    readable: list[str] = []
+    problems: dict[str, DataError] = {}
     for language in languages:
         try:
             corpus.test(language)
             readable.append(language)
-        except DataError as error:
-            problems.append(error)
+        except (NoRowsError, UnansweredError) as error:
+            problems[language] = error
+    unanswered = [language for language, error in problems.items() if isinstance(error, UnansweredError)]
     if not readable:
-        raise problems[0]
-    return readable
+        raise problems[(unanswered or list(problems))[0]]
+    return readable, unanswered
 
 
 def _in_words(rows: TaskRows, wanted: Wanted) -> str:
     where = "" if rows.test_split is None else f" on the {rows.test_split} split"
-    why = ", since its test rows have no answers here" if rows.test_split != wanted.test_split else ""
+    why = ""
+    if rows.test_split != wanted.test_split:
+        why = ", since its test rows have no answers here" if rows.has_tests else ", since it has no test rows here"
     lacking = f"; no rows in {' '.join(rows.lacking)}" if rows.lacking else ""
-    return f"{counted(len(rows.languages), 'languages')}{where}{why}{lacking}"
+    unanswered = f"; no answers in {' '.join(rows.unanswered)}" if rows.unanswered else ""
+    return f"{counted(len(rows.languages), 'languages')}{where}{why}{lacking}{unanswered}"

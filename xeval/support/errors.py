@@ -62,6 +62,14 @@ class DataError(XevalError):
     """Rows that are missing, unlabelled, of the wrong number or different from those that a run used."""
 
 
+class NoRowsError(DataError):
+    """Rows that a copy of the data does not hold."""
+
+
+class UnansweredError(DataError):
+    """Rows without right answers, or with placeholders in their place."""
+
+
 class CopyError(DataError):
     """Something wrong with a copy of the data. Code that knows where the copy comes from adds what to do about it."""
 
