@@ -2,6 +2,8 @@
 
 import io
 import json
+import re
+import shlex
 import sys
 
 import pytest
@@ -10,6 +12,8 @@ from test_report import CARD, SIX, a_run
 from test_verdict import a_table
 
 from xeval.cli import main
+from xeval.cli.options import OutcomeFormat
+from xeval.cli.outcome import show_outcome
 from xeval.judging.verdict import Tolerance
 from xeval.report import matrix, verdicts
 from xeval.report.formats import latex, markdown, model_card, terminal
@@ -143,3 +147,20 @@ def test_counts_by_language_name_their_configuration(show):
     assert "DistilmBERT, by language: " not in show(both) + markdown.render(both)
     assert "DistilmBERT, by language: " in show(matrix.build(five_runs(), "xnli", CARD))
     assert f"DistilmBERT ({recipe}, adaptation frozen), by language: no verdict" in markdown.render(both)
+
+
+@pytest.mark.parametrize("others", [["xnli"], ["paws-x", "xnli"]])
+def test_suggested_report_shows_what_was_shown(others, tmp_path, capsys):
+    """Of a folder with several tasks, it was refused; another table and other tolerances were left out."""
+    for task in others:
+        folder = tmp_path / "my results" / task / "mbert" / "hf-2019-seed1-0"
+        folder.mkdir(parents=True)
+        (folder / "record.json").touch()
+    within = Tolerance(cell=2.5)
+    show_outcome(five_runs(), "conneau-2020", OutcomeFormat.terminal, tmp_path / "my results", within, [tmp_path])
+    [suggested] = re.findall("to report on them: xeval (.*)", capsys.readouterr().out)
+    of_task = ["--task", "xnli"] * (len(others) > 1)
+    shown_by = ["--reference", "conneau-2020", "--tolerance", "2.5", "--results", f"{tmp_path}/my results"]
+    assert shlex.split(suggested) == ["report", *of_task, *shown_by, "--tasks-dir", str(tmp_path)]
+    show_outcome(five_runs(), "distilmbert-card", OutcomeFormat.terminal, tmp_path / "my results")
+    assert "--reference" not in capsys.readouterr().out

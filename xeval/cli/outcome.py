@@ -15,9 +15,9 @@ from xeval.cli.screen import say, screen
 from xeval.definitions.registry import all_tasks, get_suite, suite_tables
 from xeval.judging.verdict import Tolerance
 from xeval.report.formats import terminal
-from xeval.report.from_folder import findings_by_task, matrix_of
+from xeval.report.from_folder import changed_options, findings_by_task, matrix_of
 from xeval.results.records import RunRecord
-from xeval.results.store import StoredRun
+from xeval.results.store import StoredRun, tasks_in
 from xeval.support.text import one_line
 
 if TYPE_CHECKING:
@@ -66,9 +66,8 @@ def show_outcomes(
             terminal.show(table, screen())
         for suite, runs in of_suites.items():
             _print_suite(runs, suite, tasks_dirs)
-        several = " --task TASK" if len({record.task for record in records}) > 1 else ""
-        report = f"xeval report{several} --results {shlex.quote(str(results))}"
-        print(f"Records and predictions are in {results}; to report on them: {report}")
+        report = _report_command(of_tasks, bool(of_suites), results, tolerance, tasks_dirs)
+        print(one_line(f"Records and predictions are in {results}; to report on them: {report}"))
     failed = [record for record in records if record.failures]
     for record in failed:
         _complain(f"{record.name_of_run} failed: {record.failure}")
@@ -77,6 +76,29 @@ def show_outcomes(
     if failed or skipped:
         raise typer.Exit(1)
     return [verdict.sentence for table in tables for row in table.verdicts for verdict in row.not_reproduced]
+
+
+def _report_command(
+    of_tasks: Sequence[tuple[list[StoredRun], str | None]],
+    has_suites: bool,
+    results: Path,
+    tolerance: Tolerance | None,
+    tasks_dirs: Sequence[Path],
+) -> str:
+    """Return the command that reports on the runs of one task as they are shown here, or on one of several tasks."""
+    task = "TASK"
+    options: list[tuple[str, object]] = []
+    if len(of_tasks) == 1 and not has_suites:
+        [(runs, reference)] = of_tasks
+        task = runs[0].record.task
+        known = all_tasks(tasks_dirs).get(task)
+        if reference and reference != (known and known.default_reference):
+            options.append(("--reference", reference))
+        options += changed_options(tolerance or Tolerance()).items()
+    if task == "TASK" or tasks_in(results) != [task]:
+        options.insert(0, ("--task", task))
+    options += [("--results", results), *(("--tasks-dir", folder) for folder in tasks_dirs)]
+    return shlex.join(["xeval", "report", *(str(word) for option in options for word in option)])
 
 
 def suite_matrix_of(runs: Sequence[StoredRun], suite: str, tasks_dirs: Sequence[Path]) -> "SuiteMatrix":
@@ -114,7 +136,8 @@ def show_suite(
         _print_as_json(records)
     elif any(record.scores for record in records):
         _print_suite(runs, suite, tasks_dirs)
-        report = f"xeval report --suite {shlex.quote(suite)} --results {shlex.quote(str(results))}"
+        folders = [word for folder in tasks_dirs for word in ("--tasks-dir", str(folder))]
+        report = shlex.join(["xeval", "report", "--suite", suite, "--results", str(results), *folders])
         print(one_line(f"Records and predictions are in {results}; to report on them: {report}"))
         _say_what_is_wrong([run for run in runs if run.record.computed_elsewhere], tasks_dirs)
     failed = [record for record in records if record.failures]

@@ -232,6 +232,12 @@ def records_in(results: Path) -> list[Path]:
     return [path for path in [*trials, *runs] if _is_readable(path)]
 
 
+def tasks_in(results: Path) -> list[str]:
+    """Return the names of the folders of tasks with runs below `results`. Raises StoreError as `records_in` does."""
+    folders = {path.relative_to(results).parts[0] for path in records_in(results) if path.name == RECORD}
+    return sorted(folders)
+
+
 def _folders_in(folder: Path) -> list[Path]:
     try:
         return retried(lambda: sorted(path for path in folder.iterdir() if path.is_dir()))
