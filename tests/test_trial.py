@@ -478,3 +478,13 @@ def test_doctor_reports_what_a_run_would_refuse(command, mini, folder):
     words = ["--data", mini.data, "--device", "cpu", "--dtype", "float32", "--no-train"]
     code, out, _ = command("doctor", mini.task_file, "--model", folder, *words)
     assert code == 1 and "bert: ✗ plain call: model(**tokenizer(...)) gives other results" in out
+
+
+def test_long_settings_and_invisible_characters_are_shown_whole(folder):
+    r"""A list of steps was cut off in the middle of a word, and a joiner, "\u200c", had two backslashes."""
+    steps = [{"type": "Lowercase"}, {"type": "Strip", "strip_left": True, "strip_right": True}]
+    configure(folder, "tokenizer.json", normalizer={"type": "Sequence", "normalizers": steps})
+    tokenizer = load_tokenizer(find_checkpoint(str(folder)), MAX_LENGTH)
+    said = check_pieces(tokenizer, tokenizer_of(folder / "tokenizer.json"), {"en": ["A DOG\u200c"]})
+    assert "; 'A DOG\\u200c' is " in said.evidence
+    assert said.evidence.endswith(" as transformers reads it (normalizer)")

@@ -54,6 +54,7 @@ IN_THE_VOCABULARY = 0.01  # from this share of pieces on, the vocabulary has a k
 OUT_OF_IT = 0.001  # below this share, it has none
 OTHER_PIECES = 0.01  # if this share of a language's pieces differ, the encoder reads other text than in pretraining
 NEARLY_ALL = 0.99
+LONGEST_SETTING = 20  # characters of the value of a setting that a message quotes
 
 _CAPITAL = re.compile("[A-Z]")
 _SMALL_WORD = re.compile("[a-z]{2}")
@@ -123,8 +124,8 @@ def check_pieces(
     pieces = (" ".join(each.encode(text, add_special_tokens=False).tokens) for each in (own, built))
     by_file, by_library = (one_line(repr(each))[:80] for each in pieces)
     evidence = (
-        f"different from those of tokenizer.json: {by_language(shares, '{:.2%}')} of all; {one_line(text)[:40]!r} is"
-        f" {by_file} by the file, {by_library} as transformers reads it{_settings(own, built)}"
+        f"different from those of tokenizer.json: {by_language(shares, '{:.2%}')} of all; {one_line(repr(text[:40]))}"
+        f" is {by_file} by the file, {by_library} as transformers reads it{_settings(own, built)}"
     )
     return (error if max(shares.values()) >= OTHER_PIECES else warning)(name, evidence, _fix(model_type))
 
@@ -182,7 +183,9 @@ def _settings(own: Any, built: Any) -> str:
         by_file, by_library = (part[name] for part in parts)
         if by_file != by_library:
             keys = [key for key in by_file if by_file[key] != by_library.get(key)] if by_file and by_library else []
-            text = ", ".join(f"{key} is {one_line(by_file[key])[:20]} in the file" for key in keys[:3] if key != "type")
+            values = {key: one_line(by_file[key]) for key in keys[:3] if key != "type"}
+            short = {key: value for key, value in values.items() if len(value) <= LONGEST_SETTING}  # no lists of steps
+            text = ", ".join(f"{key} is {value} in the file" for key, value in short.items())
             return f" ({name}{': ' * bool(text)}{text})"
     return ""
 
