@@ -500,3 +500,12 @@ def test_nothing_is_chosen_without_training(world):
     trained, as_it_is = (doctor(str(world.task_file), train=train, **options) for train in (True, False))
     assert "rows to choose on" in {finding.name for _, finding in trained}
     assert "rows to choose on" not in {finding.name for _, finding in as_it_is}
+
+
+def test_steps_that_the_batch_size_does_not_change_are_not_claimed(world, tmp_path):
+    """There were said to be fewer steps by a factor of 0.25, whatever --epochs and --max-steps said."""
+    (found,) = world.run(tmp_path, overrides={"batch_size": 64, "max_steps": 3}).preflight
+    assert found.evidence == (
+        "64 pairs per step, 3 steps on 360 pairs, learning rate 0.005:"
+        " the recipe has 16 pairs per step at this learning rate"
+    )

@@ -494,6 +494,7 @@ def test_reports_say_no_more_of_others_than_is_known(world):
         [line] = [line for line in footer if line.startswith(f"{name};")]
         assert "its predictions were computed elsewhere, and scored here" in line
         assert not any(word in line for word in ("without training", "torch", "not known"))
+    assert build(runs, "mini-pairs", None).setting == ""  # the table on the terminal said zero-shot
     [why] = [line for line in footer if line.startswith("No verdict on our own")]
     assert "score its predictions with its alias or hub id after --model" in why and "folder" not in why
 
@@ -670,3 +671,12 @@ def test_one_run_is_scored_by_one_metric(tmp_path):
     with pytest.raises(StoreError, match="is scored by UDPOS F1, and task udpos now by token accuracy"):
         score_given(str(path), tmp_path / "fr.tsv", labels=tmp_path / "fr.tsv", **options)
     assert load_record(before.folder) == before.record
+
+
+@pytest.mark.parametrize("suffix", ["csv", "jsonl", "parquet"])
+def test_tags_of_a_sentence_may_be_one_text_in_a_column(tmp_path, suffix):
+    right = write(tmp_path / "right" / "de.tsv", "Anna\tB-PER\nlacht\tO\n\nBonn\tB-LOC\n")
+    path = tmp_path / f"de.{suffix}"
+    write_frame(path, pd.DataFrame({"row": [1, 0], "prediction": ["B-LOC", "B-PER O"]}))
+    run = score_given("pan-x", path, model="m", labels=right, results=tmp_path / "results")
+    assert run.record.scores["de"].totals["correct"] == 3

@@ -119,3 +119,10 @@ def test_missing_language_is_noticed_before_computing(empty, no_training, no_pre
     with pytest.raises(DataError, match="zh"):
         empty.run(data=data)
     assert empty.files() == {}
+
+
+def test_repeated_recipe_values_are_not_called_changed(empty):
+    """Reports list a record's `overrides` as changed from the recipe, and configurations are named after them."""
+    record = empty.run(overrides={"learning_rate": 2e-3, "epochs": 1, "selection": "last"}, languages=["en"])
+    assert record.recipe.overrides == {"epochs": 1, "selection": "last"}
+    assert record.recipe.values["learning_rate"] == 2e-3

@@ -222,18 +222,19 @@ class Tagging(OfLabels):
         return [tags if tags is not None else words for words, tags in zip(tagged.words, tagged.tags, strict=True)]
 
     def answers_given(self, given: Given, rows: Rows) -> pa.Table:
-        """Return `label` and `prediction`, as for an encoder."""
+        """Return `label` and `prediction`, as for an encoder. A sentence's tags may be one text with spaces between."""
         ordered = given.with_answers().in_order_of(rows)
-        cells = filter(is_cell, chain.from_iterable(tags for tags in ordered.answers if isinstance(tags, list)))
+        answers = [tags.split() if isinstance(tags, str) else tags for tags in ordered.answers]
+        cells = filter(is_cell, chain.from_iterable(tags for tags in answers if isinstance(tags, list)))
         number_of = self.matcher.of_cells(given.where, cells, None)
-        for place, (tags, gold) in enumerate(zip(ordered.answers, rows.gold, strict=True), start=1):
+        for place, (tags, gold) in enumerate(zip(answers, rows.gold, strict=True), start=1):
             if not isinstance(tags, list) or len(tags) != len(gold):
                 got = f"{len(tags)} tags" if isinstance(tags, list) else repr(tags)[:80]
                 raise DataError(f"{given.where}: sentence {place:,} has {len(gold)} words in the data, and {got} here")
             if strays := [tag for tag in tags if not is_cell(tag) or number_of.get(tag) is None]:
                 names = ", ".join(self.labels)
                 raise DataError(f"{given.where}: sentence {place:,} has {repr(strays[0])[:80]}; wanted one of {names}")
-        return self._both(rows, np.array([number_of[tag] for tags in ordered.answers for tag in tags], dtype=np.int64))
+        return self._both(rows, np.array([number_of[tag] for tags in answers for tag in tags], dtype=np.int64))
 
     def rows_of_key(self, table: Table, given: Given) -> Rows:
         key = table.columns[KEY]

@@ -90,7 +90,9 @@ class Matrix:
 
     @property
     def setting(self) -> str:
-        """How our numbers were made, in a word or two."""
+        """How our numbers were made, in a word or two; empty if that is not known of all."""
+        if any(run.record.computed_elsewhere for run in self.runs):
+            return ""
         return "without training" if all(run.record.is_as_it_was for run in self.runs) else "zero-shot"
 
     @property

@@ -29,7 +29,7 @@ from xeval.runs.loggers import ready
 from xeval.runs.objects import Models, Tables, folder_of_data, names_of_models
 from xeval.runs.outcome import Runs
 from xeval.runs.preflight import examine, stop_on_errors, tried_model
-from xeval.runs.spec import Declared, RunSpec, declare, fitting, limits, override, with_layer
+from xeval.runs.spec import Declared, RunSpec, changing, declare, fitting, limits, override, with_layer
 from xeval.runs.sweep import Sweep, check_sweep, with_chosen_values
 from xeval.support.arguments import checked_arguments
 from xeval.support.countdown import count_down
@@ -262,13 +262,14 @@ def prepare_grid(  # noqa: PLR0913  what `run` takes
     for model, name in pairs:
         checkpoint = checkpoints[model]
         recipe = with_layer(changed[name], checkpoint)
+        values = changing(overrides or {}, recipes[name], recipe, checkpoint.known_as, train)
         compute = devices.choose(device, dtype, hidden_size(checkpoint))
         for seed in seeds_to_run(seeds, recipe, train):
             spec = RunSpec(
                 task=definition,
                 checkpoint=checkpoint,
                 recipe=recipe,
-                overrides=overrides or {},
+                overrides=values,
                 seed=seed,
                 train=train,
                 corpus=corpus,

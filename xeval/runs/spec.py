@@ -148,6 +148,12 @@ def recipe_record(recipe: Recipe, model_id: str, overrides: dict[str, Any], trai
     return RecipeRecord(name=name, values=values, overrides=overrides)
 
 
+def changing(overrides: dict[str, Any], recipe: Recipe, changed: Recipe, model_id: str, train: bool) -> dict[str, Any]:
+    """Return those of `overrides`, which made `changed` of `recipe`, that give this model another value than it had."""
+    own, new = (recipe_record(each, model_id, {}, train).values for each in (recipe, changed))
+    return {key: value for key, value in overrides.items() if key not in own or own[key] != new[key]}
+
+
 def override(recipe: Recipe, overrides: dict[str, Any]) -> Recipe:
     """Return `recipe` with some of its values replaced. Raises DefinitionError for a value that no recipe may have."""
     try:

@@ -27,8 +27,7 @@ def check_batch(
         return fine(name, what)
     return warning(
         name,
-        f"{what}: the recipe has {unchanged} {unit} per step at this learning rate, so there are"
-        f" {'fewer' if batch_size > unchanged else 'more'} steps, by a factor of {unchanged / batch_size:g}",
+        f"{what}: the recipe has {unchanged} {unit} per step at this learning rate",
         "Leave out --batch-size, or change --learning-rate with it.",
     )
 
