@@ -164,3 +164,12 @@ def test_suggested_report_shows_what_was_shown(others, tmp_path, capsys):
     assert shlex.split(suggested) == ["report", *of_task, *shown_by, "--tasks-dir", str(tmp_path)]
     show_outcome(five_runs(), "distilmbert-card", OutcomeFormat.terminal, tmp_path / "my results")
     assert "--reference" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("show", [markdown.render, printed, latex.render], ids=["markdown", "terminal", "latex"])
+def test_every_format_says_why_there_are_no_verdicts(show):
+    on_dev = show(matrix.build(five_runs(), "xnli", CARD.model_copy(update={"split": "dev"})))
+    assert on_dev.count("No verdicts: the published numbers are on other rows than the task's test split (dev).") == 1
+    by_f1 = show(matrix.build(five_runs(), "xnli", CARD.model_copy(update={"metric": "f1"})))
+    assert by_f1.count("No verdicts: the published numbers are F1, ours accuracy; to compare, run a copy of") == 1
+    assert "±1.5" not in on_dev + by_f1
