@@ -211,5 +211,5 @@ def test_scores_of_two_metrics_are_never_in_one_record(tmp_path):
     [before] = xeval.run("pos-mini", ["mini-distilmbert"], languages=["en"], overrides={"max_steps": 1}, **options)
     said = "is scored by token accuracy, and task pos-mini now by UDPOS F1; use another --results folder"
     with pytest.raises(StoreError, match=said):
-        xeval.run(str(path), ["mini-distilmbert"], languages=["en", "es"], overrides={"max_steps": 1}, **options)
+        xeval.run(str(path), ["mini-mbert", "mini-distilmbert"], overrides={"max_steps": 1}, **options)
     assert [run.record for run in load_runs(tmp_path / "results")] == [before]

@@ -100,6 +100,8 @@ class OneRun:
         self.disk = RunOnDisk(folder)
         self.trained = [run for run in known if run.folder != folder and spec.shares_training_with(run.record)]
         record = self.disk.newest()
+        if record is not None:
+            check_metric(record, spec.task, folder)  # now, before other runs of a grid are trained
         self.identity = record.identity if record is not None else spec.identity()
         self.sweep = spec.sweep or (record.sweep if record is not None else None)
         self.snapshots = Snapshots(checkpoints_folder(self.identity), reporter.say)
