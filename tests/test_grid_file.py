@@ -9,7 +9,7 @@ from xeval.definitions.grid import Grid
 from xeval.definitions.registry import get_grid, get_task, is_grid, is_suite
 from xeval.results.store import load_runs
 from xeval.runs.suite import options_of
-from xeval.support.errors import DefinitionError
+from xeval.support.errors import DefinitionError, TrainingError
 
 RECIPE = """\
 name = "{name}"
@@ -259,3 +259,13 @@ def test_grids_tasks_and_suites_are_distinguished(folder, tmp_path):
     with pytest.raises(DefinitionError, match="cannot read this grid file"):
         get_grid(str(tmp_path / "nowhere.toml"))
     assert Grid(tasks=("xnli",), models=("mbert",)).train
+
+
+def test_failed_runs_of_several_tasks_name_their_task(folder, mini, command, monkeypatch):
+    def diverge(*args, **kwargs):
+        raise TrainingError("the loss became nan at step 1")
+
+    monkeypatch.setattr("xeval.runs.execute.fine_tune", diverge)
+    code, _, err = command("run", "grid.toml", "--data", mini.data, *ON_CPU, "--quiet")
+    failed = [line.split(", ")[0] for line in err.splitlines() if "the loss became nan" in line]
+    assert (code, failed) == (1, ["xeval: mini-pairs"] * 4 + ["xeval: other-pairs"] * 4)

@@ -69,8 +69,9 @@ def show_outcomes(
         report = _report_command(of_tasks, bool(of_suites), results, tolerance, tasks_dirs)
         print(one_line(f"Records and predictions are in {results}; to report on them: {report}"))
     failed = [record for record in records if record.failures]
+    has_several = len({record.task for record in records}) > 1
     for record in failed:
-        _complain(f"{record.name_of_run} failed: {record.failure}")
+        _complain(f"{f'{record.task}, ' * has_several}{record.name_of_run} failed: {record.failure}")
     for task, reason in skipped.items():
         _complain(f"{task} was not run: {reason}")
     if failed or skipped:
