@@ -14,9 +14,11 @@ from scipy import stats
 
 from tests.helpers.paired_answers import answers_with, write_run
 from tests.helpers.rank_simulation import WORLDS, describe, rates
+from xeval.judging.comparison.paired_runs import usable
 from xeval.judging.comparison.ranked_runs import load_contest
 from xeval.judging.comparison.ranking import ALPHA, Scope, ScoredModel, letters_of, pulls_of, rank
 from xeval.judging.equivalence import Spread
+from xeval.report.matrix import build
 from xeval.results.configurations import by_configuration
 from xeval.results.records import NO_TRAINING, RecipeRecord
 from xeval.results.store import StoredRun
@@ -351,3 +353,17 @@ def test_rows_of_a_single_group_rank_nobody(tmp_path, command):
     assert (code, err) == (0, "")
     [pair] = json.loads(out)["pairs"]
     assert (pair["difference"], pair["p"]) == (0.25, 1.0)
+
+
+def test_collapsed_checkpoint_has_no_seed_and_no_training(tmp_path):
+    """A checkpoint evaluated as it is, with its labels swapped, was said to have a seed whose training collapsed."""
+    run = write_run(tmp_path, {"en": (LABELS + 1) % 3}, LABELS, GROUPS)
+    recipe = RecipeRecord(name=NO_TRAINING, values={"max_length": 128}, overrides={})
+    as_it_is = StoredRun(run.folder, run.record.model_copy(update={"recipe": recipe, "training": None}))
+    notes: list[str] = []
+    assert usable("A: ", [as_it_is], notes) == [as_it_is]
+    assert notes == [
+        "A: this checkpoint is compared anyway; it collapsed: accuracy in en is 0.0 % where chance is 33.3 %."
+    ]
+    [line] = [line for line in build([as_it_is], run.record.task, None).footer if line.startswith("Collapsed: ")]
+    assert line.endswith("; shown.")

@@ -338,5 +338,6 @@ def _collapsed(runs: Sequence[StoredRun], shown: Sequence[StoredRun]) -> Iterato
     reasons = [(run, reason) for run in runs if run.record.scores and (reason := collapse(run.record))]
     among = {Configuration.of(run.record) for run in runs} if reasons else ()
     for run, reason in reasons:
-        fate = "shown, since there is no other seed" if run in shown else "left out of the averages"
+        alone = "shown, since there is no other seed" if run.record.has_seed else "shown"
+        fate = alone if run in shown else "left out of the averages"
         yield run, f"Collapsed: {names_of_runs([run.record], among)}: {reason}; {fate}."

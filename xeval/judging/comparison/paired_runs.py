@@ -172,7 +172,10 @@ def usable(side: str, runs: list[StoredRun], notes: list[str]) -> list[StoredRun
     reasons = {run.record.seed: collapse(run.record) for run in scored}
     healthy = [run for run in scored if reasons[run.record.seed] is None]
     fate = "is left out" if healthy else "is compared anyway, since there is no other"
-    notes += [f"{side}seed {seed} {fate}; its training collapsed: {why}." for seed, why in reasons.items() if why]
+    if runs[0].record.has_seed:
+        notes += [f"{side}seed {seed} {fate}; its training collapsed: {why}." for seed, why in reasons.items() if why]
+    else:
+        notes += [f"{side}this checkpoint is compared anyway; it collapsed: {why}." for why in reasons.values() if why]
     return healthy or scored
 
 
