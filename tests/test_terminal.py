@@ -19,8 +19,8 @@ from test_report import CARD, a_run
 from tests.helpers.paired_answers import write_run
 from xeval.cli import screen
 from xeval.report import matrix
-from xeval.report.comparison.runs import print_table
 from xeval.report.formats import terminal
+from xeval.report.tables import print_table
 from xeval.report.whole_words import print_whole
 from xeval.results.store import load_runs
 from xeval.support import progress

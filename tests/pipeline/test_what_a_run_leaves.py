@@ -128,7 +128,7 @@ def test_record_times_each_phase_and_counts_its_pairs(finished):
     ("overrides", "n_steps", "n_pairs"),
     [
         ({"epochs": 1.5}, 6, 24 + 14),
-        ({"epochs": 2, "max_steps": 5}, 5, 24 + 7),
+        ({"epochs": 3, "max_steps": 5}, 5, 24 + 7),
         ({"epochs": None, "max_steps": 4}, 4, 24),
     ],
 )

@@ -197,7 +197,7 @@ def _healthy(runs: list[StoredRun]) -> list[StoredRun]:
 
 def _collapses(runs: Sequence[StoredRun]) -> list[str]:
     reasons = {run.record.seed: reason for run in runs if (reason := collapse(run.record))}
-    if not runs[0].record.has_seed:
+    if reasons and not runs[0].record.has_seed:
         return [f"it collapsed, {reason}; shown" for reason in reasons.values()]
     fate = "shown, since there is no other seed" if len(reasons) == len(runs) else "left out"
     return [f"seed {seed} collapsed, {reason}; {fate}" for seed, reason in reasons.items()]
