@@ -237,7 +237,7 @@ def test_comments_of_a_baseline_name_keys_that_it_has():
 
 
 def test_refusal_names_the_configuration_whole():
-    """Another one of the same model and recipe is beside it."""
+    """The folder has another one with the same model and recipe."""
     changed = RecipeRecord(name="r", values={"epochs": 3.0}, overrides={"epochs": 3.0})
     with pytest.raises(StoreError, match=r"^cats: org/m, r, epochs 3.0, float32: wanted at least 2 seeds, got one"):
         bless([*seeds("a"), seeds("a", recipe=changed)[0]])

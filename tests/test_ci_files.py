@@ -187,7 +187,7 @@ def test_action_leaves_the_jobs_own_python():
 
 
 def test_only_xeval_joins_the_jobs_path(tmp_path):
-    """A stand-in for Python makes an environment of stand-ins; the one for xeval prints what reaches it."""
+    """A stub of Python makes an environment of stubs; the one for xeval prints what reaches it."""
     [install] = [step["run"] for step in STEPS if str(step.get("name", "")).startswith("Install")]
     python, runner, path = tmp_path / "3.11" / "bin" / "python", tmp_path / "a b", tmp_path / "path"
     python.parent.mkdir(parents=True)

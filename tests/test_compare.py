@@ -272,7 +272,7 @@ def test_sides_are_named_by_what_distinguishes_them(results, tmp_path):
 
 
 def test_choices_name_no_more_than_tells_them_apart(results):
-    """A recipe's own values need not be named next to the recipe."""
+    """The name of a recipe implies its values."""
     run = write_run(results, {"en": answers_with(LABELS, RIGHT_A)}, LABELS, GROUPS, model="mini", seed=2)
     values = {"learning_rate": 1e-5, "epochs": 5.0, "max_length": 256, "patience": 30}
     recipe = RecipeRecord(name="another", values=values, overrides={})

@@ -437,8 +437,8 @@ def test_rows_selected_on_target_languages_say_so(table):
         assert found is not None and row.selection in found.evidence
 
 
-def test_the_same_missing_rows_are_said_once_for_all_languages():
-    """One process's share of the rows is missing in all 205 languages of SIB-200 alike."""
+def test_rows_missing_in_all_languages_are_listed_once():
+    """The rows of one process are missing in all 205 languages of SIB-200."""
     found = missing_or_repeated_rows(
         run_record(limits=Limits()),
         {language: Predicted(np.arange(n)) for language, n in (("de", 60), ("en", 60), ("es", 90), ("fr", 120))},

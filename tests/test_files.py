@@ -144,7 +144,7 @@ def test_damaged_sealed_folder_is_not_copied(tmp_path):
 
 
 def test_half_written_folder_does_not_replace_a_damaged_one(tmp_path):
-    """Neither is whole; what is left of the old one is left to people."""
+    """Neither is whole; people may still need what is left of the old one."""
     with sealing(tmp_path / "folder") as partial:
         (partial / "file").write_text("old")
     (tmp_path / "folder" / "file").write_text("damaged")

@@ -208,7 +208,7 @@ def test_gate_frame_has_its_columns_without_numbers():
 
 
 def test_notebook_names_the_runs_that_failed():
-    """As the command's report does, so that a mean over the other seeds is not taken for all that were wanted."""
+    """So does the command; otherwise a mean over the other seeds would pass for a mean over all of them."""
     failure = Failure(reason="loss is nan after 3 steps", invocation=None)
     broken = run_record(status="failed", scores={}, failures={"training": failure}, seed=5)
     runs = Runs(stored([run_record(), broken]))

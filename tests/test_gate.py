@@ -399,7 +399,7 @@ def test_other_settings_are_those_of_the_nearest_runs():
         (Limits(), Limits(max_eval=9, eval_seed=1), "other settings: max_eval is 9, blessed not set."),
     ],
 )
-def test_how_rows_are_drawn_is_said_in_words(blessed, now, said):
+def test_change_in_how_rows_are_drawn_is_put_into_words(blessed, now, said):
     """No option is called `eval_seed`."""
     [failure] = check(bless(seeds("a", limits=blessed)), seeds(limits=now)).failures
     assert failure.sentence.endswith(said)

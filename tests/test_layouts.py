@@ -682,8 +682,8 @@ def test_an_edited_xnli_file_is_read_again(mini, copy):
     )
 
 
-def test_copy_not_recognised_is_told_the_tasks_own_files(tmp_path):
-    """XNLI-1.0's were named for every task, and a task's own for none."""
+def test_unrecognised_copy_is_refused_with_the_tasks_files(tmp_path):
+    """Only XNLI can have the files of XNLI-1.0."""
     said = []
     for name in ("tatoeba", "xnli"):
         with pytest.raises(DataError) as raised:

@@ -135,7 +135,7 @@ ASKED = {"en": range(240), "de": range(120), "zh": range(60, 180)}  # of 240 que
 
 
 def right_answers() -> dict[str, dict[str, np.ndarray]]:
-    """Model → language → which questions it has right: in all languages alike, but for a few."""
+    """Model → language → whether it has each question right: the same in all languages, but for a few."""
     rng, right = np.random.default_rng(8), {}
     for model, share in (("a", 0.6), ("b", 0.7)):
         everywhere = rng.random(240) < share
@@ -160,7 +160,7 @@ def squad(numbers: range) -> dict:
 
 @pytest.fixture(scope="module")
 def parallel(tmp_path_factory):
-    """Runs of two models on questions of which German and Chinese have half each."""
+    """Runs of two models on questions; German and Chinese have one half of them each."""
     folder, runs = tmp_path_factory.mktemp("parallel"), {}
     for name in ("key", *RIGHT):
         (folder / name).mkdir()
@@ -176,13 +176,13 @@ def parallel(tmp_path_factory):
 
 
 def mean_over_languages(right: dict[str, np.ndarray], contexts: np.ndarray) -> float:
-    """The mean over languages of the share of right answers on these contexts, each as often as it is in them."""
+    """Return the mean over languages of the share of right answers on `contexts`, which may repeat some."""
     drawn = [2 * place + one for place in contexts for one in (0, 1)]
     return float(np.mean([np.mean([right[lang][q] for q in drawn if q in ASKED[lang]]) for lang in ASKED]))
 
 
 def slow_variance(values: list[float]) -> float:
-    """The jackknife's, of a value with each context left out in turn."""
+    """Return the jackknife's variance of values with each context left out in turn."""
     return (len(values) - 1) / len(values) * float(np.sum((np.array(values) - np.mean(values)) ** 2))
 
 

@@ -440,7 +440,7 @@ def test_joined_plans_show_a_shared_run_once(words, tmp_path, command):
 
 @pytest.mark.parametrize("more", [("--adaptation", "frozen"), ("--layers-frozen", "0")])
 def test_plan_counts_gradients_of_trained_weights_only(command, tmp_path, more):
-    """What a frozen weight takes is the weight: no gradient, and no moments of an optimizer."""
+    """A frozen weight has no gradient and no moments in the optimizer."""
 
     def memory(*options):
         words = ("plan", "xnli-mini", "--model", "mini-mbert", "--results", tmp_path, "--quiet")

@@ -503,7 +503,7 @@ def test_nothing_is_chosen_without_training(world):
 
 
 def test_steps_that_the_batch_size_does_not_change_are_not_claimed(world, tmp_path):
-    """There were said to be fewer steps by a factor of 0.25, whatever --epochs and --max-steps said."""
+    """The number of steps also depends on --epochs and --max-steps."""
     (found,) = world.run(tmp_path, overrides={"batch_size": 64, "max_steps": 3}).preflight
     assert found.evidence == (
         "64 pairs per step, 3 steps on 360 pairs, learning rate 0.005:"

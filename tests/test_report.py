@@ -310,7 +310,7 @@ def test_notes_on_runs_name_their_configuration():
 
 
 def flores(n: int) -> dict[str, float]:
-    """Scores in English and in languages of the longest codes, `n` in all."""
+    """Return scores in `n` languages: English and those with the longest codes."""
     letters = "abcdefghijklmnopqrstuvwxyz"
     codes = [f"q{first}{second}_Latn" for first in "abcdefghijklmnopqrst" for second in letters]
     return dict.fromkeys(["en", *codes[: n - 1]], 0.5)
@@ -341,7 +341,7 @@ def test_lines_of_languages_end_with_the_same_numbers():
 
 
 def overfull(folder: Path, tables: list[str], options: str) -> list[str]:
-    """What pdflatex says of tables in an article that are wider or longer than its page."""
+    """Return what pdflatex says about tables in an article that are wider or longer than its page."""
     packages, body = r"\usepackage{amssymb,booktabs,graphicx}", "\n".join(tables)
     document = rf"\documentclass[{options}]{{article}}{packages}\begin{{document}}{body}\end{{document}}"
     (folder / "all.tex").write_text(document, encoding="utf-8")

@@ -258,7 +258,7 @@ def test_languages_with_one_name_are_listed_by_code():
 
 
 def test_leaderboard_makes_no_claim_of_zero_shot_for_all_rows(site):
-    """How others trained is not known. The titles of the pages for models and languages said so too."""
+    """How others trained is not known. This includes the titles of the pages for models and languages."""
     assert not any("zero-shot" in text.casefold() for text in dict(pages.render(site)).values())
 
 

@@ -520,7 +520,7 @@ def test_languages_of_a_suite_may_be_given_by_name(command, words, tmp_path, nam
     assert {tuple(run.record.scores) for run in load_runs(tmp_path)} == {("es",)}
 
 
-def test_languages_of_no_task_of_a_suite_are_refused(command, words, tmp_path):
+def test_languages_that_no_task_of_a_suite_has_are_refused(command, words, tmp_path):
     code, out, err = command(*words, "--results", str(tmp_path), "--language", "es,xx")
     assert (code, out) == (2, "") and "unknown language of suite minis 'xx'" in err
     assert list(tmp_path.iterdir()) == []
@@ -586,7 +586,7 @@ class Said(Silent):
 
 @pytest.fixture
 def found(world, tmp_path):
-    """What a suite of one task finds in XTREME's layout: the languages that are run, and what is said."""
+    """What a suite of one task finds in XTREME's layout: the languages that are run, and the lines printed."""
     path = tmp_path / "one.toml"
     head = 'name = "one"\ntitle = "One"\nsource_url = "https://example.org/1"\n'
     path.write_text(f'{head}[[tasks]]\ntask = "mini-pairs"\ngroup = "pairs"\n', encoding="utf-8")
@@ -603,7 +603,7 @@ def found(world, tmp_path):
 
 
 def test_damaged_test_rows_are_not_replaced_or_left_out(found):
-    """They were said to be missing in Spanish; alone, their development rows took their place for want of answers."""
+    """Neither the other languages nor the development rows stand in for them."""
 
     def shorten(folder):
         lines = (folder / "test-es.tsv").read_text(encoding="utf-8").splitlines(keepends=True)

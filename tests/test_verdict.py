@@ -525,7 +525,7 @@ def test_numbers_on_other_rows_than_the_test_split_are_not_judged(split, task, i
     table = a_table().model_copy(update={"split": split, "task": name})
     [run, *_] = runs = stored([a_seed(number, task=name, en=80.0, es=70.0) for number in (1, 2, 3)])
     assert bool(judge(runs, table, task=task)) is is_judged
-    reason = f"the published numbers are on other rows than the task's test split ({split})"
+    reason = f"the published numbers are not on the task's test split (their split: {split})"
     assert why_none(run.record, table, task) == ("" if is_judged else reason)
     assert [reason in line for line in build(runs, name, table, known=task).footer].count(True) == (not is_judged)
 
@@ -563,7 +563,7 @@ def test_retrieval_has_no_seeds_that_would_settle_it():
 
 
 @pytest.mark.parametrize("n_seeds", [1, 2])
-def test_spread_of_a_mean_is_not_said_to_be_the_sources(n_seeds):
+def test_spread_of_a_mean_is_not_credited_to_the_source(n_seeds):
     verdict = judged(seeds(*[80.0] * n_seeds), a_table(spread={"en": 0.2, "es": 0.3}, n_seeds=5))
     of_mean = math.sqrt(0.2**2 + 0.3**2 + 2 * 0.5 * 0.2 * 0.3) / 2
     pooled = of_mean * math.sqrt(4 / (4 + n_seeds - 1))  # our seeds do not differ

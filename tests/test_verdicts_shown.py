@@ -151,7 +151,7 @@ def test_counts_by_language_name_their_configuration(show):
 
 @pytest.mark.parametrize("others", [["xnli"], ["paws-x", "xnli"]])
 def test_suggested_report_shows_what_was_shown(others, tmp_path, capsys):
-    """Of a folder with several tasks, it was refused; another table and other tolerances were left out."""
+    """The folder may have other tasks, and the table and tolerances may not be the default ones."""
     for task in others:
         folder = tmp_path / "my results" / task / "mbert" / "hf-2019-seed1-0"
         folder.mkdir(parents=True)
@@ -169,7 +169,7 @@ def test_suggested_report_shows_what_was_shown(others, tmp_path, capsys):
 @pytest.mark.parametrize("show", [markdown.render, printed, latex.render], ids=["markdown", "terminal", "latex"])
 def test_every_format_says_why_there_are_no_verdicts(show):
     on_dev = show(matrix.build(five_runs(), "xnli", CARD.model_copy(update={"split": "dev"})))
-    assert on_dev.count("No verdicts: the published numbers are on other rows than the task's test split (dev).") == 1
+    assert on_dev.count("No verdicts: the published numbers are not on the task's test split (their split: dev).") == 1
     by_f1 = show(matrix.build(five_runs(), "xnli", CARD.model_copy(update={"metric": "f1"})))
     assert by_f1.count("No verdicts: the published numbers are F1, ours accuracy; to compare, run a copy of") == 1
     assert "±1.5" not in on_dev + by_f1

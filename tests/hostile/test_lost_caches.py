@@ -214,7 +214,7 @@ def test_run_works_with_a_read_only_home(training, tmp_path, monkeypatch):
 
 
 def test_run_works_with_a_cache_in_a_closed_folder(training, tmp_path, monkeypatch):
-    """A folder that this user may not enter, as `sudo` may leave one behind in the home folder."""
+    """The user may not enter the folder, which `sudo` may have left behind in the home folder."""
     closed = tmp_path / "closed"
     closed.mkdir()
     monkeypatch.setenv("XEVAL_CACHE", str(closed / "xeval"))

@@ -11,7 +11,7 @@ Subject = Annotated[
     str | None,
     typer.Argument(
         metavar="TASK",
-        help="Name or path of a task or a suite of tasks, or path of the file of a grid of runs.",
+        help="Name or path of a task or suite, or path of a grid file.",
         show_default=False,
     ),
 ]

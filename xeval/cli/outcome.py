@@ -86,7 +86,7 @@ def _report_command(
     tolerance: Tolerance | None,
     tasks_dirs: Sequence[Path],
 ) -> str:
-    """Return the command that reports on the runs of one task as they are shown here, or on one of several tasks."""
+    """Return the command that shows the runs of one task as here; with several tasks, TASK stands for one of them."""
     task = "TASK"
     options: list[tuple[str, object]] = []
     if len(of_tasks) == 1 and not has_suites:

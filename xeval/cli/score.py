@@ -29,7 +29,7 @@ MOST_DECIMALS = 10
 
 
 def score(
-    task: Annotated[str, typer.Argument(metavar="TASK", help="Name or path of a task or a suite of tasks.")],
+    task: Annotated[str, typer.Argument(metavar="TASK", help="Name or path of a task or suite.")],
     predictions: Annotated[
         Path,
         typer.Option(

@@ -164,8 +164,8 @@ class Reference(Frozen):
     metric: Name = "accuracy"
     """The metric of the numbers; runs scored by another metric are not compared with them."""
     split: Text
-    """The rows behind the numbers: "test", or the data's own name for the task's test split, and any remark in
-    parentheses. Verdicts never compare with numbers on other rows."""
+    """The rows behind the numbers: "test", or the data's own name for the task's test split. A remark may follow in
+    parentheses. Runs are not judged against numbers on other rows."""
     source_url: Text
     note: str = ""
     languages: Annotated[tuple[LanguageCode, ...], Field(min_length=1)]

@@ -271,7 +271,7 @@ def check_languages(task: Task, languages: Sequence[str]) -> list[str]:
 def _check_languages_of(task: str, languages: Sequence[str], tasks_dirs: Sequence[Path]) -> None:
     """Raise for a task or suite that cannot be found, and UnknownNameError for a language that it does not have.
 
-    A suite has the languages that any of its tasks has in it.
+    A suite has the languages that any of its tasks has there.
     """
     if not is_suite(task, tasks_dirs):
         check_languages(get_task(task, tasks_dirs), languages)

@@ -33,9 +33,9 @@ class SuiteTask(Frozen):
         return self
 
     def languages_among(self, of_task: Sequence[str], names: Sequence[str]) -> list[str]:
-        """Return the languages that the suite averages over, or those of them that `names` mean if there are any.
+        """Return the languages that the suite averages over; if there are `names`, only the languages with those names.
 
-        `of_task` are the task's languages. A name is a code, of another standard too, or an English name.
+        `of_task` are the task's languages. A name is a code of any standard or an English name.
         """
         codes = list(self.languages or of_task)
         wanted = {code_among(codes, name) for name in names}

@@ -148,7 +148,7 @@ def _is_adapted_as(record: RunRecord, row: ReferenceRow) -> bool:
 def same_task(registered: Task | None, runs: Iterable[StoredRun]) -> Task | None:
     """Return the task `registered` under the name of the task of `runs`, or None if their labels are not its own.
 
-    They are then of another task, which somebody gave the same name.
+    Other labels mean another task, which somebody gave the same name.
     """
     if registered is None or any(run.record.labels not in (None, list(registered.labels)) for run in runs):
         return None
@@ -174,14 +174,14 @@ def why_partial(record: RunRecord, task: Task | None) -> str | None:
 
 
 def why_other_numbers(reference: Reference, name: str, metric: str, task: Task | None) -> str:
-    """Return why the numbers of `reference` are not what runs of the task `name` by `metric` give, or "" if they are.
+    """Return why `reference` cannot be compared with runs of the task `name` scored by `metric`; "" if it can.
 
     `task` is the task registered under that name, if there is one.
     """
     if reference.task != name:
         return f"the published table is for task {reference.task}, but these runs are for {name}"
     if reference.split_name not in ("test", task.splits.test.casefold() if task else "test"):
-        return f"the published numbers are on other rows than the task's test split ({reference.split})"
+        return f"the published numbers are not on the task's test split (their split: {reference.split})"
     if reference.metric != metric:
         theirs, ours = metric_in_words(reference.metric), metric_in_words(metric)
         return (

@@ -222,7 +222,7 @@ class Tagging(OfLabels):
         return [tags if tags is not None else words for words, tags in zip(tagged.words, tagged.tags, strict=True)]
 
     def answers_given(self, given: Given, rows: Rows) -> pa.Table:
-        """Return `label` and `prediction`, as for an encoder. A sentence's tags may be one text with spaces between."""
+        """Return `label` and `prediction`, as for an encoder. A sentence's tags may be one text with spaces."""
         ordered = given.with_answers().in_order_of(rows)
         answers = [tags.split() if isinstance(tags, str) else tags for tags in ordered.answers]
         cells = filter(is_cell, chain.from_iterable(tags for tags in answers if isinstance(tags, list)))

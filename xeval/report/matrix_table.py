@@ -52,7 +52,7 @@ def _with_name(language: str) -> str:
 
 
 def _cells(row: Row, matrix: Matrix) -> list[str]:
-    """Return the cells of `row`: its scores, its means and gap, and what they are of."""
+    """Return the cells of `row`: its scores, means and gap, and the numbers of rows and seeds behind them."""
     n_first = matrix.n_reference_languages
     more = [number(row.mean_all)] if len(matrix.languages) > n_first > 0 else []
     scores = [number(row.cells.get(language), mark(row, language)) for language in matrix.languages]

@@ -68,7 +68,7 @@ class Forecast(Frozen):
     predictions_bytes: int
     """Bytes that the results grow by."""
     trains_all_weights: bool = True
-    """False if layers of the encoder or all of it are frozen, as with LoRA."""
+    """False if part or all of the encoder is frozen, as with LoRA."""
     speed: Speed | None = None
     hardware: str = ""
     """What the speed was measured on."""

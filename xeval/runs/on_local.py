@@ -124,7 +124,7 @@ class _Supervisor:
             self._table.tell(worker.number, kind, text)
 
     def _renewed(self, worker: _Worker) -> _Worker:
-        """Return what takes the place of `worker`, which waits or is dead: one with another process."""
+        """Put a worker with a new process in the place of `worker`, which waits or is dead, and return it."""
         worker.connection.close()  # a process that waits for a run then exits
         worker.process.join()
         another = _start(worker.device, len(self._devices))

@@ -61,7 +61,7 @@ def said_of_task(task: Task) -> dict[str, Any]:
 
 
 def check_metric(record: RunRecord, task: Task, folder: Path) -> None:
-    """Raise StoreError if the run in `folder` is by another metric than `task`.
+    """Raise StoreError if the run in `folder` was scored by another metric than that of `task`.
 
     All scores of a record are in one metric, and its checkpoint may have been chosen by it.
     """

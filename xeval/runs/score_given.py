@@ -171,7 +171,7 @@ def _record(task: Task, name: ModelName, seed: int, source: DataSource | None, r
 def _add(
     task: Task, folder: Path, record: RunRecord, judged: Mapping[str, Judged], rows: Mapping[str, Rows]
 ) -> StoredRun:
-    """Add languages to the run in `folder`. Raises StoreError if it had another metric, other rows or predictions."""
+    """Add languages to the run in `folder`. Raises StoreError if its metric, rows or predictions differ."""
     check_metric(record, task, folder)
     scores, hashes = dict(record.scores), dict(record.data.sha256["test"])
     invocation = environment.INVOCATION

@@ -149,7 +149,7 @@ def recipe_record(recipe: Recipe, model_id: str, overrides: dict[str, Any], trai
 
 
 def changing(overrides: dict[str, Any], recipe: Recipe, changed: Recipe, model_id: str, train: bool) -> dict[str, Any]:
-    """Return those of `overrides`, which made `changed` of `recipe`, that give this model another value than it had."""
+    """Return the `overrides` that change a value for this model; all of them turned `recipe` into `changed`."""
     own, new = (recipe_record(each, model_id, {}, train).values for each in (recipe, changed))
     return {key: value for key, value in overrides.items() if key not in own or own[key] != new[key]}
 

@@ -130,7 +130,7 @@ def _not_to_be_worked_in(folder: Path, error: OSError) -> str:
 def _leads_nowhere(path: Path) -> bool:
     try:
         return path.is_symlink() and not is_there(path)
-    except OSError:  # it is below a closed folder, which is reason enough
+    except OSError:  # it is below a closed folder, as the system's own message says
         return False
 
 

@@ -96,7 +96,7 @@ def numbered(things: str, numbers: Collection[int]) -> str:
 
 
 def seeds_in_words(seeds: Collection[int]) -> str:
-    """Return "seed 1" or "mean of seeds 1, 2": what a number is of that was averaged over these seeds."""
+    """Return "seed 1" or "mean of seeds 1, 2", for a number that was averaged over these seeds."""
     return f"{'mean of ' * (len(seeds) > 1)}{numbered('seeds', seeds)}"
 
 

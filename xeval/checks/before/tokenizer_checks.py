@@ -125,7 +125,7 @@ def check_pieces(
     by_file, by_library = (one_line(repr(each))[:80] for each in pieces)
     evidence = (
         f"different from those of tokenizer.json: {by_language(shares, '{:.2%}')} of all; {one_line(repr(text[:40]))}"
-        f" is {by_file} by the file, {by_library} as transformers reads it{_settings(own, built)}"
+        f" is {by_file} according to the file, {by_library} as transformers reads it{_settings(own, built)}"
     )
     return (error if max(shares.values()) >= OTHER_PIECES else warning)(name, evidence, _fix(model_type))
 

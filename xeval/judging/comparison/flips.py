@@ -114,7 +114,7 @@ def _in_words(language: PairedLanguage, rows: Sequence[int], kind: type[Kind], l
 
 
 def _most_frequent(predictions: Sequence[Sequence[str]]) -> list[str]:
-    """Return the most frequent of the `predictions` of several seeds for each row, the earliest seed's of equals."""
+    """Return the most frequent of several seeds' `predictions` for each row; of equally frequent ones, the earliest."""
     return [Counter(of_row).most_common(1)[0][0] for of_row in zip(*predictions, strict=True)]
 
 

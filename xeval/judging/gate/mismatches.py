@@ -50,9 +50,9 @@ def sort_out(baseline: Baseline, groups: Mapping[str, list[RunRecord]]) -> tuple
 
 
 def _nearest(absent: Sequence[Blessed], unmatched: Mapping[str, list[RunRecord]]) -> dict[str, str]:
-    """Return which of the `unmatched` runs are an absent configuration with other settings: the keys of both.
+    """Pair each absent configuration with the `unmatched` runs that are this one with other settings: key → their key.
 
-    They are of the same task and model. If several could be, those with the fewest other settings are.
+    Both are of the same task and model. Of several possible pairs, those with the fewest differences count.
     """
     pairs = [
         (len(_differences(configuration, runs[0])), configuration.key, key)

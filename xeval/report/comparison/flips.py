@@ -11,7 +11,7 @@ from xeval.report.tables import markdown_table, plain, print_table
 
 
 def show(flipped: FlippedRows, console: Console) -> None:
-    """Print the rows on `console`, below the comparison that they are of."""
+    """Print the rows on `console`, below their comparison."""
     console.print()
     console.print(plain(_title(flipped)))
     header = _header(flipped)
@@ -19,7 +19,7 @@ def show(flipped: FlippedRows, console: Console) -> None:
 
 
 def markdown(flipped: FlippedRows) -> str:
-    """Return a section, to go below the comparison that the rows are of."""
+    """Return a section to put below the comparison of the rows."""
     header = _header(flipped)
     table = markdown_table(header, _rows(flipped), n_left=len(header))
     return f"\n## {escape(_title(flipped))}\n\n{table}\n"
