@@ -567,6 +567,6 @@ def test_spread_of_a_mean_is_not_credited_to_the_source(n_seeds):
     verdict = judged(seeds(*[80.0] * n_seeds), a_table(spread={"en": 0.2, "es": 0.3}, n_seeds=5))
     of_mean = math.sqrt(0.2**2 + 0.3**2 + 2 * 0.5 * 0.2 * 0.3) / 2
     pooled = of_mean * math.sqrt(4 / (4 + n_seeds - 1))  # our seeds do not differ
-    how = "follows from the source's by language, with an assumed correlation of 0.5"
+    how = "follows from the source's for each language, with an assumed correlation of 0.5"
     assert f"The standard deviation between seeds, {pooled:.2f} points, {how}" in verdict.mean.sentence
     assert "points, is taken from the source" in verdict.cells["es"].sentence

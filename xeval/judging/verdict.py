@@ -359,7 +359,8 @@ class _Row:
             return "is assumed, not measured"
         if not is_mean:
             return "is taken from the source"
-        return f"follows from the source's by language, with an assumed correlation of {self.assumed.correlation:g}"
+        correlation = f"{self.assumed.correlation:g}"
+        return f"follows from the source's for each language, with an assumed correlation of {correlation}"
 
     def _name(self) -> str:
         example, sweep = self.configuration.example, sweep_of(self.records)
