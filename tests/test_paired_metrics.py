@@ -235,7 +235,21 @@ def test_rows_are_shared_by_id_only_where_that_is_certain():
     places = shared_places([["a", "b", "c"], ["c", "d"]])
     assert [own.rows.tolist() for own in places] == [[0, 1, 2], [2, 3]] and places[0].n_rows == 4
     assert places[1].tally(np.array([[1.0, 2.0], [3.0, 4.0]])).tolist() == [[0, 0], [0, 0], [1, 2], [3, 4]]
-    assert places[1].groups(np.array([7, 7])).tolist() == [8, 9, 7, 7]
+    assert places[1].groups(np.array([7, 7])).tolist() == [-1, -2, 7, 7]
     assert [own.rows.tolist() for own in shared_places([["a", "b"], ["b", "c"]])] == [[0, 1], [1, 2]]
     for ids in ([["a", "b"], None], [["a", "b"], ["c"]], [["a", "b"], ["a", "b"]], [["a", "a"], ["a"]]):
         assert shared_places(ids) is None
+
+
+def test_questions_of_long_contexts_are_shared_too():
+    sides = []
+    for contexts in (range(100), range(60, 160)):  # of five questions each, 40 contexts in common
+        ids = [f"{context}-{question}" for context in contexts for question in range(5)]
+        right = np.array([float(context % 3 > 0) for context in contexts for _ in range(5)])
+        tally = np.stack([right, np.ones(500)], axis=1)[None]
+        sides.append(PairedTallies(Measure(ACCURACY, ACCURACY.counts), 0 * tally, tally, np.arange(500) // 5, ids))
+    assert paired_metric_difference(sides, n_resamples=50).n_groups == 160
+    unrelated = [replace(side, ids=[str(row) for row in range(500)]) for side in sides]
+    last = replace(unrelated[1], groups=(np.arange(500) + 2) // 5, ids=[str(row) for row in range(1, 501)])
+    found = paired_metric_difference([unrelated[0], last], n_resamples=50)
+    assert found.n_groups == 100 + 101, "row numbers instead of ids would merge all contexts into one group"

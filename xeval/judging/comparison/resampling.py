@@ -71,7 +71,7 @@ def interval_of(
     Fewer than two groups say nothing: the interval is then -1 to 1.
     """
     low, high = np.quantile(drawn, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
-    n_groups = [len(np.unique(groups)) for _, groups in parts]
+    n_groups = [_n_groups(groups) for _, groups in parts]
     if min(n_groups) < 2:
         low, high = -1.0, 1.0
     return Interval(difference, float(low), float(high), sum(n_groups), LEVEL, seed, len(drawn))
@@ -126,8 +126,8 @@ def drawn_together(
     parts: list[tuple[list[int], np.ndarray]] = []
     for places in alike:
         joint = joint_groups([groups[place] for place in places])
-        fewest = min(len(np.unique(groups[place])) for place in places)
-        if 2 * len(np.unique(joint)) >= fewest:
+        fewest = min(_n_groups(groups[place]) for place in places)
+        if 2 * _n_groups(joint) >= fewest:
             parts.append((places, joint))
         else:
             parts += [([place], groups[place]) for place in places]
@@ -148,10 +148,15 @@ class Places:
         return tally
 
     def groups(self, own: np.ndarray) -> np.ndarray:
-        """Return (M,) groups; every row that the language lacks is a group of its own."""
-        groups: np.ndarray = np.arange(self.n_rows) + int(own.max()) + 1
+        """Return (M,) groups; every row that the language lacks is a group of its own, with a negative number."""
+        groups: np.ndarray = -1 - np.arange(self.n_rows)
         groups[self.rows] = own
         return groups
+
+
+def _n_groups(groups: np.ndarray) -> int:
+    """Return the number of different (N,) `groups`, apart from those of rows that a language lacks."""
+    return len(np.unique(groups[groups >= 0]))
 
 
 def shared_places(ids: Sequence[Sequence[str] | None]) -> list[Places] | None:
