@@ -109,8 +109,14 @@ def _resampled(
 
 
 def _of_draws(measure: Measure, sums: np.ndarray, chosen: np.ndarray) -> np.ndarray:
-    """Return the (b,) values, means over seeds, of (S, G, K) sums of groups over (b, G) draws of groups."""
-    mean: np.ndarray = np.mean([measure.value(of_seed[chosen].sum(axis=1)) for of_seed in sums], axis=0)
+    """Return the (b,) values, means over seeds, of (S, G, K) sums of groups over (b, G) draws of groups.
+
+    Only what the metric is computed from is summed, count by count, since a kind's tally may have several metrics.
+    """
+    counts = [measure.counted.index(name) for name in measure.metric.counts]
+    of_counts = np.ascontiguousarray(sums[..., counts].transpose(0, 2, 1))  # (S, C, G)
+    drawn = [np.stack([of_groups[chosen].sum(axis=1) for of_groups in of_seed], axis=-1) for of_seed in of_counts]
+    mean: np.ndarray = np.mean([measure.metric.of(of_seed) for of_seed in drawn], axis=0)
     return mean
 
 
