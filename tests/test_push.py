@@ -354,3 +354,11 @@ def test_results_are_inserted_once_into_any_card(card):
 def test_section_that_ends_before_it_begins_is_refused():
     with pytest.raises(XevalError, match=r"README\.md: .*xeval: "):
         with_section("<!-- xeval: end a -->\n", "a", "")
+
+
+def test_task_with_another_tasks_name_has_no_entries_of_it(hub, push, results):
+    for run in load_runs(results):
+        save_record(run.folder, run.record.model_copy(update={"labels": ["yes", "maybe", "no"]}))
+    code, said, told = push("distilmbert")
+    assert code == 0 and "facebook/xnli" not in said and ".eval_results/" not in said
+    assert "name a data set on the hub, and this task has none" in said + told

@@ -13,11 +13,11 @@ import yaml
 
 from tests.helpers.sample_report import TASK, sample_matrix
 from xeval.cli import main
-from xeval.report import matrix
+from xeval.report import from_folder, matrix
 from xeval.report.formats import Format, format_of, model_card, render_as
 from xeval.report.formats.model_card import Footprint
 from xeval.results.records import Limits, RecipeRecord, RunRecord
-from xeval.results.store import StoredRun, save_record
+from xeval.results.store import StoredRun, load_runs, save_record
 from xeval.support.errors import XevalError
 from xeval.support.findings import error
 
@@ -274,3 +274,15 @@ def test_columns_of_a_model_card_have_different_names(tmp_path):
     assert "| Model" in model_card.evaluation(built)
     for name in ("English", "Chinese (zh-CN)", "Chinese (zh-TW)"):
         assert f" {name} |" in model_card.evaluation(built)
+
+
+def test_no_entries_name_the_data_set_of_another_task(tmp_path, results):
+    """A task with XNLI's name and other labels is not XNLI."""
+    for run in load_runs(results):
+        other = run.record.model_copy(update={"labels": ["yes", "maybe", "no"]})
+        save_record(tmp_path / run.folder.relative_to(results), other)
+    model = load_runs(tmp_path)[0].record.model.id
+    card = from_folder.report_of(tmp_path, model=model, format="model-card")
+    assert "facebook/xnli" not in card and "type: xnli" in card
+    with pytest.raises(XevalError, match="name a data set on the hub"):
+        from_folder.report_of(tmp_path, model=model, format="eval-results")

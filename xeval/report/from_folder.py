@@ -103,7 +103,7 @@ def report_of(  # noqa: PLR0913  the public call: one parameter for each option
     tasks = sorted({run.record.task for run in runs})
     if len(tasks) > 1:
         raise StoreError(f"{results}: holds several tasks; choose one with --task ({', '.join(tasks)})")
-    known = all_tasks(folders).get(tasks[0])
+    known = same_task(all_tasks(folders).get(tasks[0]), runs)
     built = _beside_table(runs, tasks[0], known, reference, tolerance)
     named = {"--results": results, "--task": tasks[0], "--model": model, "--reference": reference, "--format": format}
     of_tolerance = changed_options(tolerance or Tolerance())
@@ -228,13 +228,12 @@ def matrix_of(
     A task of the user's own has no default unless it is in one of `tasks_dirs`: a known task with the same name and
     other labels counts as a different task.
     """
-    return _beside_table(runs, task, all_tasks(tasks_dirs).get(task), reference, tolerance)
+    return _beside_table(runs, task, same_task(all_tasks(tasks_dirs).get(task), runs), reference, tolerance)
 
 
 def _beside_table(
     runs: list[StoredRun], task: str, known: Task | None, reference: str | None, tolerance: Tolerance | None
 ) -> matrix.Matrix:
-    known = same_task(known, runs)
     default = known.default_reference if known else None
     name = reference if reference is not None else default
     table = get_reference(name) if name is not None else None

@@ -6,6 +6,7 @@ from pathlib import Path, PurePosixPath
 
 from xeval.definitions.registry import all_tasks
 from xeval.definitions.task import Task
+from xeval.judging.verdict import same_task
 from xeval.report import from_folder
 from xeval.report.formats import card_on_hub, model_card
 from xeval.report.matrix import Matrix
@@ -59,23 +60,25 @@ def plan(
     from xeval.data import hub
 
     repo_id = repo_id or _repository_of(runs)
-    known, notes = all_tasks(tasks_dirs), list[str]()
+    registered, notes = all_tasks(tasks_dirs), list[str]()
     tasks = sorted({run.record.task for run in runs})
     files = {_path_of(run): _content_of(run) for run in runs}
     matrices: dict[str, Matrix] = {}
+    known: dict[str, Task | None] = {}
     for task in tasks:
         of_task = [run for run in runs if run.record.task == task]
+        known[task] = same_task(registered.get(task), of_task)
         matrices[task] = from_folder.matrix_of(of_task, task, reference, None, tasks_dirs)
         _refuse_damaged(matrices[task])
     for task, matrix in matrices.items():
-        text, note = _eval_results(matrix, known.get(task), _source(repo_id, task))
+        text, note = _eval_results(matrix, known[task], _source(repo_id, task))
         files |= {f".eval_results/xeval-{safe_name(task)}.yaml": text.encode()} if text else {}
         notes += [note] if note else []
     parent = hub.newest_commit(repo_id)
     before = _there(repo_id, parent, [card_on_hub.CARD, *files])
     card = _text_of(before.get(card_on_hub.CARD, b""))
     for task, matrix in matrices.items():
-        card = _with_task(card, matrix, known.get(task), _source(repo_id, task))
+        card = _with_task(card, matrix, known[task], _source(repo_id, task))
     files = {card_on_hub.CARD: card.encode()} | files
     changes = [Change(path, before.get(path), after) for path, after in files.items() if before.get(path) != after]
     titles = " and ".join(matrix.title for matrix in matrices.values())
