@@ -14,7 +14,7 @@ from xeval.judging.comparison.paired_metrics import PairedTallies, exchange_p, p
 from xeval.judging.comparison.paired_runs import PairedLanguage, PairedRuns, pair
 from xeval.judging.comparison.paired_tests import group_p
 from xeval.judging.comparison.ranked_runs import load_contest
-from xeval.judging.comparison.resampling import SEED, shared_places
+from xeval.judging.comparison.resampling import SEED, Places, shared_places
 from xeval.judging.comparison.retention import retention
 from xeval.judging.score import wilson_interval
 from xeval.judging.suite import score_of
@@ -232,13 +232,17 @@ def test_shared_questions_are_drawn_together_for_retention(parallel):
 
 
 def test_rows_are_shared_by_id_only_where_that_is_certain():
-    places = shared_places([["a", "b", "c"], ["c", "d"]])
+    def places_of(*ids: list[str] | None, n_groups: int = 20) -> list[Places] | None:
+        return shared_places(ids, [np.arange(n_groups) for _ in ids])
+
+    places = places_of(["a", "b", "c"], ["c", "d"])
     assert [own.rows.tolist() for own in places] == [[0, 1, 2], [2, 3]] and places[0].n_rows == 4
     assert places[1].tally(np.array([[1.0, 2.0], [3.0, 4.0]])).tolist() == [[0, 0], [0, 0], [1, 2], [3, 4]]
     assert places[1].groups(np.array([7, 7])).tolist() == [-1, -2, 7, 7]
-    assert [own.rows.tolist() for own in shared_places([["a", "b"], ["b", "c"]])] == [[0, 1], [1, 2]]
+    assert [own.rows.tolist() for own in places_of(["a", "b"], ["b", "c"])] == [[0, 1], [1, 2]]
     for ids in ([["a", "b"], None], [["a", "b"], ["c"]], [["a", "b"], ["a", "b"]], [["a", "a"], ["a"]]):
-        assert shared_places(ids) is None
+        assert places_of(*ids) is None
+    assert places_of(["a", "b"], ["b", "c"], n_groups=19) is None
 
 
 def test_questions_of_long_contexts_are_shared_too():
@@ -253,3 +257,14 @@ def test_questions_of_long_contexts_are_shared_too():
     last = replace(unrelated[1], groups=(np.arange(500) + 2) // 5, ids=[str(row) for row in range(1, 501)])
     found = paired_metric_difference([unrelated[0], last], n_resamples=50)
     assert found.n_groups == 100 + 101, "row numbers instead of ids would merge all contexts into one group"
+
+
+@pytest.mark.parametrize("n_shared", [1, 3])
+def test_draws_without_any_row_of_a_language_are_not_zeros(n_shared):
+    sides = []
+    for ids in (range(30), range(30 - n_shared, 30)):  # B has all of them right, and A none
+        tally = np.ones((1, len(ids), 2))
+        names, groups = [str(place) for place in ids], np.arange(len(ids))
+        sides.append(PairedTallies(Measure(ACCURACY, ACCURACY.counts), tally * [0, 1], tally, groups, names))
+    found = paired_metric_difference(sides, n_resamples=500)
+    assert (found.difference, found.low, found.high) == (1, 1 if n_shared > 1 else -1, 1)

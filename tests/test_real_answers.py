@@ -97,11 +97,13 @@ def test_every_answer_matches_a_plain_loop(data, task, encoder):
 
 
 def test_languages_of_mlqa_share_some_questions_by_id(data):
-    ids = [rows_of(data, "mlqa", language).ids for language in get_task("mlqa").languages]
-    assert {own.n_rows for own in shared_places(ids)} == {len({name for own in ids for name in own})} == {1148}
+    rows = [rows_of(data, "mlqa", language) for language in get_task("mlqa").languages]
+    ids, groups = [own.ids for own in rows], [own.groups for own in rows]
+    assert {own.n_rows for own in shared_places(ids, groups)} == {len({name for own in ids for name in own})} == {1148}
 
 
 def test_languages_of_xquad_share_all_questions_in_order(data):
-    ids = [rows_of(data, "xquad", language).ids for language in get_task("xquad").languages]
+    rows = [rows_of(data, "xquad", language) for language in get_task("xquad").languages]
+    ids, groups = [own.ids for own in rows], [own.groups for own in rows]
     assert {len(own) for own in ids} == {1190} and all(own == ids[0] for own in ids)
-    assert shared_places(ids) is None  # drawn together row by row
+    assert shared_places(ids, groups) is None  # drawn together row by row

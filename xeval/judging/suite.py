@@ -69,7 +69,7 @@ def _effective_rows(value: float, runs: Sequence[StoredRun], languages: Sequence
     """
     kind = get_kind(runs[0].record.kind)
     rows = [_Rows.of(runs, language, kind, metrics) for language in languages]
-    if places := shared_places([own.ids for own in rows]):
+    if places := shared_places([own.ids for own in rows], [own.groups for own in rows]):
         rows = [own.at(of_language) for own, of_language in zip(rows, places, strict=True)]
     together = drawn_together([own.groups for own in rows])
     parts = [([rows[place] for place in places], joint) for places, joint in together]

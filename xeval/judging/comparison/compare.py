@@ -106,7 +106,8 @@ def compare(paired: PairedRuns, seed: int = SEED, n_resamples: int = N_RESAMPLES
 
 def difference_of(languages: list[PairedLanguage], seed: int, n_resamples: int = N_RESAMPLES) -> Interval:
     """Return B minus A on the mean of `languages`, with its interval."""
-    if not languages[0].is_share_of_rows or shared_places([language.ids for language in languages]):
+    places = shared_places([language.ids for language in languages], [language.groups for language in languages])
+    if not languages[0].is_share_of_rows or places:
         return paired_metric_difference([language.tallies for language in languages], seed, n_resamples)
     return paired_mean_difference([language.rows for language in languages], seed, n_resamples)
 

@@ -67,7 +67,7 @@ def resampled_values(
 
 def _side_by_side(languages: Sequence[PairedTallies]) -> Sequence[PairedTallies]:
     """Return languages that share some of their rows with these rows in the same places."""
-    places = shared_places([rows.ids for rows in languages])
+    places = shared_places([rows.ids for rows in languages], [rows.groups for rows in languages])
     if places is None:
         return languages
     return [

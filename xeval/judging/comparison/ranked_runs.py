@@ -156,7 +156,7 @@ class _Tests:
             groups.append(np.arange(len(table)) if known is None else known)
             labels.append(column(table, "label") if has_labels(table) else np.zeros(len(table)))
             ids.append(ids_of(table))
-        places = shared_places(ids)
+        places = shared_places(ids, groups)
         if places is not None:
             groups = [own.groups(of_rows) for own, of_rows in zip(places, groups, strict=True)]
             labels = [np.zeros(own.n_rows) for own in places]

@@ -17,6 +17,7 @@ from xeval.support.text import signed
 
 SEED = 20181101  # for every resampling, unless another is given
 N_RESAMPLES = 10_000
+_NEVER_MISSED = 20  # groups: among those of all languages, a draw misses as many once in 500 million times
 LEVEL = 0.95
 _ALIKE = 0.9  # share of rows; translations of one test set agree in at least this share of gold labels
 
@@ -159,14 +160,17 @@ def _n_groups(groups: np.ndarray) -> int:
     return len(np.unique(groups[groups >= 0]))
 
 
-def shared_places(ids: Sequence[Sequence[str] | None]) -> list[Places] | None:
+def shared_places(ids: Sequence[Sequence[str] | None], groups: Sequence[np.ndarray]) -> list[Places] | None:
     """Return where the rows of each language are among all of them, if languages share some rows, but not all, by id.
 
     MLQA's do: each question is asked in four languages on average. None where ids are not known or occur twice, where
-    no two languages share one, and where all have the same rows in the same order.
+    no two languages share one, where all have the same rows in the same order, and where the rows of a language are in
+    so few `groups` that a draw could miss all of them.
     """
     known = [own for own in ids if own is not None and len(set(own)) == len(own)]
     if len(known) < len(ids) or all(own == known[0] for own in known):
+        return None
+    if min(map(_n_groups, groups)) < _NEVER_MISSED:
         return None
     place_of: dict[str, int] = {}
     rows = [np.array([place_of.setdefault(name, len(place_of)) for name in own]) for own in known]
