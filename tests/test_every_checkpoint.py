@@ -305,3 +305,17 @@ def test_non_finite_logits_at_checkpoints_are_recorded(world, monkeypatch):
     assert record.scores == plain.scores and sorted(record.scores) == ["en", "es"]
     for one in load_checkpoints(world.run_folder("a"), record).checkpoints:
         assert sorted(one.scores) == ["en", "es"] and "no finite logits" in one.failures["zh"]
+
+
+def test_abandoned_training_is_not_taken_up_again(world, done, monkeypatch):
+    """Its snapshot would go with the checkpoints of the training run that replaced it, which may differ on a GPU."""
+    monkeypatch.setattr("xeval.engine.snapshots.Snapshots.is_due", lambda self: True)
+    with pytest.raises(KeyboardInterrupt):
+        world.run(languages=["en"], reporter=Notes("step 6 evaluated in en"))
+    monkeypatch.setattr("xeval.engine.snapshots.Snapshots.is_due", lambda self: False)
+    with pytest.raises(KeyboardInterrupt):
+        world.run(reporter=Notes("step 6 evaluated in es"))
+    notes = Notes()
+    world.run(reporter=notes)
+    assert min(notes.steps) == 1
+    assert world.logits() == done.logits()

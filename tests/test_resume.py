@@ -301,3 +301,15 @@ def test_checkpoint_of_another_version_is_not_resumed(tmp_path, other):
         save_file({"weight": torch.ones(2)}, partial / "tensors.safetensors")
     assert Snapshots(tmp_path, said.append).newest().step == 1
     assert len(said) == 1 and said[0].startswith(f"{newest}: this snapshot is damaged or from another version of")
+
+
+def test_training_made_again_resumes_from_its_own_snapshots(tmp_path, uninterrupted, monkeypatch):
+    """As after an update of torch: those of the version before had reached a later step, and none can be used."""
+    with monkeypatch.context() as before, pytest.raises(KeyboardInterrupt):
+        before.setattr("xeval.engine.snapshots.computation", lambda: "another version")
+        train(tmp_path, on_step=interrupt_after(8, KeyboardInterrupt()))
+    with pytest.raises(KeyboardInterrupt):
+        train(tmp_path, on_step=interrupt_after(4, KeyboardInterrupt()))
+    resumed = []
+    assert same(train(tmp_path, on_resume=resumed.append), uninterrupted)
+    assert resumed == [3]

@@ -48,7 +48,10 @@ class Snapshots:
         return time.monotonic() >= self._next_at_s
 
     def save(self, snapshot: Snapshot) -> bool:
-        """Save `snapshot` and remove all but the KEPT newest. If saving fails, say so and let training continue."""
+        """Save `snapshot` and remove all but the KEPT newest. If saving fails, say so and let training continue.
+
+        Snapshots of later steps are removed as well: this training run has not resumed from them, and cannot.
+        """
         started_s = time.monotonic()
         path = self.folder / f"step-{snapshot.step:09}"
         try:
@@ -56,8 +59,10 @@ class Snapshots:
                 values = {"format": FORMAT, "computed_by": computation(), "step": snapshot.step, **snapshot.values}
                 (partial / "values.json").write_text(json.dumps(values), encoding="utf-8")
                 save_file(snapshot.tensors, partial / "tensors.safetensors")
-            for old in [*self._found()[KEPT:], *found_in(self.folder, "*.partial")]:
-                shutil.rmtree(old, ignore_errors=True)
+            found = self._found()
+            kept = [own for own in found if own.name <= path.name][:KEPT]
+            for other in [*(set(found) - set(kept)), *found_in(self.folder, "*.partial")]:
+                shutil.rmtree(other, ignore_errors=True)
             saved = True
         except ClaimError:
             raise  # another process is running this training
