@@ -13,6 +13,7 @@ import pytest
 from tests.conftest import SHARED
 from tests.helpers import tiny
 from tests.helpers.archives import unpack
+from xeval.data.layouts import recognise
 from xeval.data.source import load_rows, open_source
 from xeval.definitions.registry import get_task
 from xeval.support.errors import DataError, DefinitionError
@@ -691,3 +692,12 @@ def test_unrecognised_copy_is_refused_with_the_tasks_files(tmp_path):
         said.append(str(raised.value).split("work too), ")[1])
     assert said[0] == "tatoeba/<language>-en.* (its authors' layout) or test-<language>.tsv (XTREME)"
     assert said[1] == "xnli.test.tsv (XNLI-1.0) or test-<language>.tsv (XTREME)"
+
+
+def test_a_tasks_own_files_are_found_beside_xnli(tmp_path):
+    """In a folder of several data sets; any task with two texts and a label was read from XNLI's files."""
+    tiny.write_official_layout(tmp_path / "XNLI-1.0", tiny.mini_rows())
+    (tmp_path / "x-final" / "de").mkdir(parents=True)
+    (tmp_path / "x-final" / "de" / "test_2k.tsv").write_text("id\tsentence1\tsentence2\tlabel\n1\tEins.\tZwei.\t1\n")
+    names = {task: recognise(tmp_path, get_task(task))[0] for task in ("paws-x", "xnli")}
+    assert names == {"paws-x": "authors'", "xnli": "XNLI-1.0"}

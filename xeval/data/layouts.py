@@ -41,10 +41,10 @@ def recognise(folder: Path, task: Task) -> tuple[str, Reader]:
         raise NoRowsError(
             f"{folder}: wanted a folder with a copy of {task.name}, found none; check --data or XEVAL_DATA"
         )
-    if _can_be_official(task) and (_official_file(folder, "xnli.test.tsv") or _official_file(folder, "xnli.dev.tsv")):
-        return "XNLI-1.0", read_official
     if task.files and any(_fitting(folder, patterns, name) for patterns in _all(task.files) for name in task.languages):
         return "authors'", read_files
+    if _can_be_official(task) and (_official_file(folder, "xnli.test.tsv") or _official_file(folder, "xnli.dev.tsv")):
+        return "XNLI-1.0", read_official
     if any(folder.glob("test-*.tsv")) or any(folder.glob("dev-*.tsv")):
         return "XTREME", read_xtreme
     below = [f"*/*{suffix}" for suffix in (*SUFFIXES, *task.of_kind.native)]
