@@ -299,3 +299,11 @@ def test_a_dry_run_refuses_what_the_run_refuses(words, tmp_path, command, given,
     dry, real = command("run", *own, *given, "--dry-run"), command("run", *own, *given)
     assert dry[0] == real[0] == 2 and dry[2] == real[2] and dry[2].startswith(f"xeval: {said}")
     assert not (tmp_path / "results").exists()
+
+
+@pytest.mark.parametrize(("task", "split"), [("xnli", "test"), ("tydiqa-goldp", "dev")])
+def test_naming_the_test_split_changes_nothing(command, tmp_path, task, split):
+    words = ("run", task, "--model", "mbert", "--results", tmp_path / "results", "--dry-run")
+    outlook = command(*words)
+    assert outlook[0] == 0 and command(*words, "--test-split", split) == outlook
+    assert "another split" in command(*words, "--test-split", "other")[1]

@@ -98,3 +98,10 @@ def test_development_rows_are_found_in_each_layout(empty, tmp_path, write):
 def test_reproduce_refuses_another_split():
     with pytest.raises(DefinitionError, match="test split dev: a published table is compared only on its own split"):
         reproduce("distilmbert-card", test_split="dev")
+
+
+def test_test_split_by_its_name_is_no_other_split(with_dev):
+    """So that the run is the same one, and its scores are judged."""
+    on_test = with_dev.run(languages=["es"])
+    assert with_dev.run(languages=["es"], test_split="test") == on_test
+    assert on_test.limits.test_split is None and len(with_dev.folders()) == 1

@@ -207,13 +207,13 @@ class Task(Frozen):
             )
 
     def tested_on(self, split: str | None) -> "Task":
-        """Return the task with another split in place of its test split; for None, the task itself.
+        """Return the task with another split in place of its test split; for None, or its test split, the task itself.
 
         `split` is the split's name in the data; "dev", "validation" and "selection" also stand for the selection split.
         How many rows any other split has is not known. Raises DefinitionError if a task without a selection split is
         asked for it.
         """
-        if split is None:
+        if split in (None, self.splits.test):
             return self
         on_selection = split in (DEV, "validation", "selection", self.splits.selection)
         if on_selection and not self.has_selection:

@@ -85,7 +85,7 @@ def outlook_of_grids(
     Raises XevalError for unknown names, and for options that cannot be; for tasks `of_suites`, only if no task of the
     grids can be run.
     """
-    runs, downloads, problems = list[NamedRun](), dict[str, int | None](), list[XevalError]()
+    runs, downloads, problems, is_whole = list[NamedRun](), dict[str, int | None](), list[XevalError](), True
     with using(bundle):
         for task, grid in grids.items():
             try:
@@ -99,16 +99,15 @@ def outlook_of_grids(
                 of_task.check_options()
             runs += of_task.runs()
             downloads |= of_task.downloads()
+            is_whole = is_whole and of_task.limits == Limits()
     if problems and len(problems) == len(grids):
         raise problems[0]
-    options = [grid.options for grid in grids.values()]
-    n_trials = max((_count_combinations(each.get("sweep") or {}) for each in options), default=0)
-    whole = not any(each.get(key) for each in options for key in ("max_train", "max_eval", "test_split"))
+    n_trials = max((_count_combinations(grid.options.get("sweep") or {}) for grid in grids.values()), default=0)
     return Outlook(
         runs=tuple(runs),
         downloads=downloads,
         table=table,
-        is_on_all_rows=whole,
+        is_on_all_rows=is_whole,
         why_seeds=why_seeds,
         may_lack_tasks=bool(of_suites),
         n_trials=n_trials,

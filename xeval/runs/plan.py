@@ -224,6 +224,7 @@ class _Planner:
                 model=_absolute_model(model),
                 recipe=_path_or_name(recipe) if recipe is not None else None,
                 seed=run.spec.seed if run.spec.train else None,
+                test_split=run.spec.task.test_split,
                 **common,
             )
             known = forecast(run, prepared.languages)
@@ -246,7 +247,7 @@ class _Planner:
         folders = registry.user_folders([Path(folder) for folder in options.get("tasks_dirs") or ()])
         as_they_are = (
             *("train", "train_language", "every_checkpoint", "keep_weights"),
-            *("max_train", "max_eval", "test_split", "dtype"),
+            *("max_train", "max_eval", "dtype"),
         )
         return {key: options[key] for key in as_they_are if key in options} | {
             "task": _path_or_name(task),
