@@ -701,3 +701,14 @@ def test_a_tasks_own_files_are_found_beside_xnli(tmp_path):
     (tmp_path / "x-final" / "de" / "test_2k.tsv").write_text("id\tsentence1\tsentence2\tlabel\n1\tEins.\tZwei.\t1\n")
     names = {task: recognise(tmp_path, get_task(task))[0] for task in ("paws-x", "xnli")}
     assert names == {"paws-x": "authors'", "xnli": "XNLI-1.0"}
+
+
+@pytest.mark.parametrize("newer", [["test-00000-of-00002", "test-00001-of-00002"], ["test-00000-of-00001-b943ea66e"]])
+def test_split_downloaded_in_two_versions_is_refused(mini, copy, newer):
+    """Every row that both have counted twice."""
+    folder = copy("hub")
+    older = folder / "es" / "test-00000-of-00001.parquet"
+    for name in newer:
+        shutil.copy(older, older.with_name(f"{name}.parquet"))
+    with pytest.raises(DataError, match=f"es: .*{newer[0]}.* are one part of the split in two versions; keep only"):
+        mini.load("es", folder=folder)

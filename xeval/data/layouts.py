@@ -129,14 +129,24 @@ def read_hub(task: Task, folder: Path, language: str, role: Role) -> Table:
 
 
 def _check_shards(paths: list[Path]) -> None:
-    """Raise CopyError if names such as `test-00000-of-00002.parquet` imply files that are not there."""
-    numbers = [match.groups() for path in paths if (match := _SHARD.search(path.name))]
-    for _, n_shards in numbers[:1]:
-        missing = sorted(set(range(int(n_shards))) - {int(number) for number, _ in numbers})
+    """Raise CopyError if names such as `test-00000-of-00002.parquet` imply files that are not there.
+
+    Raise DataError if they imply files of two versions, which a download into one folder leaves beside each other.
+    """
+    numbers = [(path.name, *match.groups()) for path in paths if (match := _SHARD.search(path.name))]
+    for _, _, n_shards in numbers[:1]:
+        missing = sorted(set(range(int(n_shards))) - {int(number) for _, number, _ in numbers})
         if missing:
             raise CopyError(
                 f"{paths[0].parent}: wanted {int(n_shards):,} files numbered like {paths[0].name},"
                 f" {len(missing):,} of them missing (first number {missing[0]:05})"
+            )
+    named: dict[str, str] = {}
+    for name, number, _ in numbers:
+        if named.setdefault(number, name) != name:
+            raise DataError(
+                f"{paths[0].parent}: {named[number]} and {name} are one part of the split in two versions; keep only"
+                " the files of one version"
             )
 
 
