@@ -422,3 +422,19 @@ def test_missing_language_says_why_it_failed(keeps_score):
 def test_failed_training_beside_old_scores_fails_the_check():
     failing = THREE[0].model_copy(update={"status": "incomplete", "failures": FAILED})
     assert kinds(check(BASELINE, [failing, *THREE[1:]])) == {"seed 1": "failed training"}
+
+
+def test_language_with_other_rows_in_one_seed_is_not_compared():
+    outcome = check(BASELINE, [*THREE[:2], NEW_TEST_ROWS[2]])
+    assert kinds(outcome)["th"] == "other data" and not outcome.passed
+    assert "th" not in {finding.what for finding in outcome.findings if finding.numbers}
+
+
+def test_of_two_candidates_the_one_with_fewer_other_settings_is_named():
+    """The other is an extra configuration, wherever its folder is in the order."""
+    baseline = bless([*seeds(), *seeds(recipe=OTHER_RECIPE)])
+    far, near = seeds(dtype="bfloat16", limits=Limits(max_eval=9, eval_seed=1)), seeds(dtype="bfloat16")
+    for runs in ([*far, *near], [*near, *far]):
+        failures = check(baseline, [*seeds(recipe=OTHER_RECIPE), *runs]).failures
+        assert [failure.kind for failure in failures] == ["other settings", "extra configuration"]
+        assert failures[0].sentence.endswith("was run with other settings: dtype is bfloat16, blessed float32.")

@@ -105,3 +105,8 @@ def test_test_split_by_its_name_is_no_other_split(with_dev):
     on_test = with_dev.run(languages=["es"])
     assert with_dev.run(languages=["es"], test_split="test") == on_test
     assert on_test.limits.test_split is None and len(with_dev.folders()) == 1
+
+
+def test_choosing_on_rows_that_are_not_evaluated_is_no_finding(with_dev):
+    record = with_dev.run(languages=["es"], test_split="dev", overrides={"selection": "english-dev"})
+    assert "rows to choose on" not in {finding.name for finding in record.preflight}
