@@ -712,3 +712,18 @@ def test_split_downloaded_in_two_versions_is_refused(mini, copy, newer):
         shutil.copy(older, older.with_name(f"{name}.parquet"))
     with pytest.raises(DataError, match=f"es: .*{newer[0]}.* are one part of the split in two versions; keep only"):
         mini.load("es", folder=folder)
+
+
+@pytest.mark.parametrize(
+    ("names", "said"),
+    [
+        ([], r"no copy of paws-x recognised; wanted <language>/<split>-\*.parquet .*work too\), xnli.test.tsv"),
+        (["en/train.tsv"], r"names no files of the split 'odd' under \[files\], .*; leave out --test-split$"),
+    ],
+)
+def test_split_unknown_to_the_authors_layout_is_refused(tmp_path, names, said):
+    for name in names:
+        (tmp_path / name).parent.mkdir()
+        (tmp_path / name).write_text("id\tsentence1\tsentence2\tlabel\n1\tOne.\tTwo.\t1\n")
+    with pytest.raises(DataError, match=said):
+        load_rows(open_source(get_task("paws-x").tested_on("odd"), tmp_path, ["de"]), "de", "test")

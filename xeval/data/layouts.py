@@ -59,7 +59,8 @@ def recognise(folder: Path, task: Task) -> tuple[str, Reader]:
 
 def _other_layouts(task: Task) -> str:
     """Return, for a list, what a copy of `task` may hold in the layout of its authors."""
-    own = f", {task.files.test[0].replace('{language}', '<language>')} (its authors' layout)" if task.files else ""
+    named = task.files.test[:1] if task.files else ()  # none for a split that the task file does not know
+    own = "".join(f", {path.replace('{language}', '<language>')} (its authors' layout)" for path in named)
     return own + (", xnli.test.tsv (XNLI-1.0)" if _can_be_official(task) else "")
 
 
@@ -155,9 +156,15 @@ def _check_shards(paths: list[Path]) -> None:
 
 def read_files(task: Task, folder: Path, language: str, role: Role) -> Table:
     patterns: tuple[str, ...] = getattr(task.files, role)
+    if not patterns:
+        split, remedy = getattr(task.splits, role), "leave out --test-split" if role == "test" else "add them there"
+        raise NoRowsError(
+            f"{folder}: the task file names no files of the split {split!r} under [files], which the {role} rows of"
+            f" {language!r} are read from; {remedy}"
+        )
     paths = _fitting(folder, patterns, language)
     if not paths:
-        names = " or ".join(pattern.format(language=language) for pattern in patterns) or "such file in its task file"
+        names = " or ".join(pattern.format(language=language) for pattern in patterns)
         raise NoRowsError(f"{folder}: no {names}, which the {role} rows of {language!r} are read from; add it")
     return _read(task, paths, language, role)
 
