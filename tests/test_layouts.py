@@ -699,8 +699,8 @@ def test_a_tasks_own_files_are_found_beside_xnli(tmp_path):
     tiny.write_official_layout(tmp_path / "XNLI-1.0", tiny.mini_rows())
     (tmp_path / "x-final" / "de").mkdir(parents=True)
     (tmp_path / "x-final" / "de" / "test_2k.tsv").write_text("id\tsentence1\tsentence2\tlabel\n1\tEins.\tZwei.\t1\n")
-    names = {task: recognise(tmp_path, get_task(task))[0] for task in ("paws-x", "xnli")}
-    assert names == {"paws-x": "authors'", "xnli": "XNLI-1.0"}
+    names = {task: recognise(tmp_path, get_task(task))[0] for task in ("paws-x", "xnli", "sib200")}
+    assert names == {"paws-x": "authors'", "xnli": "XNLI-1.0", "sib200": "hub"}
 
 
 @pytest.mark.parametrize("newer", [["test-00000-of-00002", "test-00001-of-00002"], ["test-00000-of-00001-b943ea66e"]])
@@ -727,3 +727,10 @@ def test_split_unknown_to_the_authors_layout_is_refused(tmp_path, names, said):
         (tmp_path / name).write_text("id\tsentence1\tsentence2\tlabel\n1\tOne.\tTwo.\t1\n")
     with pytest.raises(DataError, match=said):
         load_rows(open_source(get_task("paws-x").tested_on("odd"), tmp_path, ["de"]), "de", "test")
+
+
+def test_xtreme_copy_of_development_files_alone_is_read(tmp_path):
+    """XTREME's test files have no labels, so there is no use in keeping them."""
+    (tmp_path / "dev-de.tsv").write_text("Eins.\tZwei.\t1\n")
+    source = open_source(get_task("paws-x").tested_on("dev"), tmp_path, ["de"])
+    assert recognise(tmp_path, source.task)[0] == "XTREME"

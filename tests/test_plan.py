@@ -19,7 +19,7 @@ from xeval.results.records import Invocation, Timing
 from xeval.results.store import load_run, load_runs
 from xeval.runs import forecast
 from xeval.runs.grid import run
-from xeval.runs.on_local import in_this_process, on_local
+from xeval.runs.on_local import MOST_LOSSES, in_this_process, on_local
 from xeval.runs.plan import plan_grid, plan_table, read_plan, run_plan, write_plan
 from xeval.runs.requests import Outcome, RunRequest, attempt, execute
 from xeval.support.errors import DefinitionError, StoreError
@@ -516,3 +516,35 @@ def test_only_runs_alike_on_this_machine_tell_its_speed(how, is_known):
     assert speed == (
         forecast.Speed(trained_s=0.005, evaluated_s=0.005, measured_by="finished runs") if is_known else None
     )
+
+
+KILLED_PEFT = """\
+import os, signal
+from pathlib import Path
+
+
+class LoraConfig:
+    def __init__(self, **_):
+        with Path(__file__).with_name("processes").open("a") as file:
+            file.write(f"{os.getpid()}\\n")
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+PeftModel = PeftMixedModel = LoraModel = LoraConfig
+"""
+
+
+@pytest.mark.slow
+def test_run_that_is_always_killed_ends_and_the_next_goes_on(words, tmp_path, monkeypatch):
+    """As where it needs more memory than the machine has: the system kills it whenever it starts."""
+    (tmp_path / "packages").mkdir()
+    (tmp_path / "packages" / "peft.py").write_text(KILLED_PEFT)
+    requests = [planned.request for planned in plan_grid(**words).runs]
+    with_lora = requests[0].model_copy(update={"overrides": {"adaptation": "lora"}})
+    monkeypatch.syspath_prepend(tmp_path / "packages")
+    killed, next_one = on_local(["cpu"])([with_lora, requests[1]])
+    times = len(set((tmp_path / "packages" / "processes").read_text().split()))
+    assert killed.problem == (
+        f"its process on cpu was ended by SIGKILL, {times} times; the machine may be short of memory"
+    )
+    assert times == 1 + MOST_LOSSES and load_run(Path(next_one.folder)).record.status == "complete"
