@@ -509,3 +509,19 @@ def test_steps_that_the_batch_size_does_not_change_are_not_claimed(world, tmp_pa
         "64 pairs per step, 3 steps on 360 pairs, learning rate 0.005:"
         " the recipe has 16 pairs per step at this learning rate"
     )
+
+
+def test_model_without_a_head_to_use_has_one_error(world):
+    """It is not loaded as well, which would say the same in other words."""
+    found = check(world, train=False)
+    assert found["labels of the head"].severity == "error"
+    assert not {"weights", "plain call"} & found.keys()
+
+
+def test_models_are_checked_although_training_rows_are_missing(world, tmp_path):
+    data = shutil.copytree(world.data, tmp_path / "data")
+    for path in (data / "en").glob("train-*"):
+        path.unlink()
+    found = check(world, data=data)
+    assert wrong(found) == {"train rows": "error"}
+    assert {"vocabulary", "plain call"} <= found.keys() and "effective batch size" not in found
