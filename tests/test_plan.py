@@ -548,3 +548,13 @@ def test_run_that_is_always_killed_ends_and_the_next_goes_on(words, tmp_path, mo
         f"its process on cpu was ended by SIGKILL, {times} times; the machine may be short of memory"
     )
     assert times == 1 + MOST_LOSSES and load_run(Path(next_one.folder)).record.status == "complete"
+
+
+def test_frozen_encoder_reads_each_row_once(words):
+    """24 training, 12 selection and 36 test rows; epochs after the first compute the head alone."""
+    frozen, full = (
+        plan_grid(**words | {"overrides": {"adaptation": adaptation, "epochs": 4.0}}).runs[0].forecast
+        for adaptation in ("frozen", "full")
+    )
+    assert (frozen.rows_trained, frozen.rows_evaluated) == (0, 24 + 12 + 36)
+    assert (full.rows_trained, full.rows_evaluated) == (4 * 24, 4 * 12 + 36)
