@@ -126,3 +126,13 @@ def test_repeated_recipe_values_are_not_called_changed(empty):
     record = empty.run(overrides={"learning_rate": 2e-3, "epochs": 1, "selection": "last"}, languages=["en"])
     assert record.recipe.overrides == {"epochs": 1, "selection": "last"}
     assert record.recipe.values["learning_rate"] == 2e-3
+
+
+@pytest.mark.parametrize("sweep", [None, {"learning_rate": [2e-3, 1e-2]}])
+def test_warmup_that_is_taken_back_stays_so(empty, sweep):
+    """The recipe's share is 0 already, but its steps are not. A sweep trained with them all the same."""
+    recipe, data = empty.folder / "warm.toml", tiny.telling_data(empty.folder / "telling")
+    recipe.write_text((empty.folder / "brief.toml").read_text() + "warmup_steps = 3\n")
+    record = empty.run(recipe=str(recipe), overrides={"warmup_share": 0.0}, sweep=sweep, data=data)
+    assert record.recipe.overrides["warmup_share"] == 0.0
+    assert record.recipe.values["warmup_steps"] is None

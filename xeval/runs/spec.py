@@ -23,6 +23,8 @@ from xeval.support.errors import DefinitionError
 from xeval.support.files import is_there
 from xeval.support.text import counted
 
+_WARMUP = "warmup_share", "warmup_steps"  # of which `override` takes back the one that is not given
+
 
 @dataclass(frozen=True)
 class Declared:
@@ -149,9 +151,16 @@ def recipe_record(recipe: Recipe, model_id: str, overrides: dict[str, Any], trai
 
 
 def changing(overrides: dict[str, Any], recipe: Recipe, changed: Recipe, model_id: str, train: bool) -> dict[str, Any]:
-    """Return the `overrides` that change a value for this model; all of them turned `recipe` into `changed`."""
+    """Return the `overrides` that change a value for this model; all of them turned `recipe` into `changed`.
+
+    `--warmup-share 0` is one of them if the recipe has `warmup_steps`, which it sets aside.
+    """
     own, new = (recipe_record(each, model_id, {}, train).values for each in (recipe, changed))
-    return {key: value for key, value in overrides.items() if key not in own or own[key] != new[key]}
+    return {
+        key: value
+        for key, value in overrides.items()
+        if key not in own or any(own[name] != new[name] for name in (_WARMUP if key in _WARMUP else (key,)))
+    }
 
 
 def override(recipe: Recipe, overrides: dict[str, Any]) -> Recipe:
