@@ -213,3 +213,16 @@ def test_scores_of_two_metrics_are_never_in_one_record(tmp_path):
     with pytest.raises(StoreError, match=said):
         xeval.run(str(path), ["mini-mbert", "mini-distilmbert"], overrides={"max_steps": 1}, **options)
     assert [run.record for run in load_runs(tmp_path / "results")] == [before]
+
+
+def test_checkpoint_chosen_by_another_metric_is_not_used(tmp_path):
+    """It was, with other test rows than those of the run by that metric, and its development scores as well."""
+    path = tmp_path / "pos-mini.toml"
+    text = find_task("pos-mini")[0].read_text(encoding="utf-8")
+    path.write_text(text.replace('metric = "token_accuracy"', 'metric = "udpos_f1"'), encoding="utf-8")
+    options = {"languages": ["en"], "results": tmp_path / "results", "device": "cpu", "max_train": 32}
+    options |= {"overrides": {"max_steps": 8, "evaluate_every_steps": 8}}
+    [by_accuracy] = xeval.run("pos-mini", ["mini-distilmbert"], max_eval=12, **options)
+    [by_f1] = xeval.run(str(path), ["mini-distilmbert"], max_eval=13, **options)
+    [accuracy], [f1] = (record.training.selection_curve for record in (by_accuracy, by_f1))
+    assert accuracy.loss == f1.loss and accuracy.value != f1.value

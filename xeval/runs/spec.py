@@ -101,8 +101,11 @@ class RunSpec:
         return (*mine, limits.max_train, limits.max_eval) == (*theirs, record.limits.max_train, record.limits.max_eval)
 
     def shares_training_with(self, record: RunRecord) -> bool:
-        """Return whether `record` has the same training as this run, whatever was evaluated with it."""
-        return is_training_of(record, self._ingredients(), self.seed)
+        """Return whether `record` has the same training as this run, whatever was evaluated with it.
+
+        A checkpoint that was chosen by another metric than the task's is another one.
+        """
+        return record.metric == self.task.metric and is_training_of(record, self._ingredients(), self.seed)
 
     def _ingredients(self) -> dict[str, Any]:
         return ingredients(
