@@ -11,6 +11,7 @@ from xeval.kinds.given import Given
 from xeval.kinds.mining import BitextMining, MiningKeys, best_pairs, best_threshold, mine, neighbours
 from xeval.kinds.rows import Rows, Table
 from xeval.kinds.vectors import normalised
+from xeval.results.predictions import ids_of
 from xeval.support.errors import DataError
 
 KIND = BitextMining(MiningKeys())
@@ -288,3 +289,10 @@ def test_drawing_counts_a_shared_translation_once():
         assert len(set(drawn.places.tolist())) == len(drawn) == n
         n_pairs = sum(len(partners) for *_, partners in drawn.gold)
         assert n_pairs >= 2 * (n // 3)  # two foreign sentences and their translation are drawn together
+
+
+def test_english_sentences_of_two_languages_are_not_the_same():
+    """BUCC numbers those of each language from 1 on. Comparisons drew them together, as they do MLQA's questions."""
+    rows = read(FILES)
+    given = KIND.answers_given(Given("pairs.tsv", KIND.answers_in("pairs.tsv", "")), rows)
+    assert given["id"].to_pylist() == [id_ for _, _, id_, _ in rows.gold] and ids_of(given) is None

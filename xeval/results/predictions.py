@@ -187,8 +187,11 @@ def groups_of(table: pa.Table) -> np.ndarray | None:
 
 
 def ids_of(table: pa.Table) -> list[str] | None:
-    """Return the names of the N rows. None if the table has none."""
-    return table["id"].to_pylist() if "id" in table.column_names else None
+    """Return the names of the N questions, by which languages share them. None if the table has none.
+
+    The ids of mined sentences are none: BUCC numbers the English ones of each language from 1 on, and they are others.
+    """
+    return table["id"].to_pylist() if {"id", "gold"}.issubset(table.column_names) else None
 
 
 def tally_of(table: pa.Table) -> np.ndarray:
