@@ -438,3 +438,12 @@ def test_of_two_candidates_the_one_with_fewer_other_settings_is_named():
         failures = check(baseline, [*seeds(recipe=OTHER_RECIPE), *runs]).failures
         assert [failure.kind for failure in failures] == ["other settings", "extra configuration"]
         assert failures[0].sentence.endswith("was run with other settings: dtype is bfloat16, blessed float32.")
+
+
+def test_names_have_no_limit_on_training_rows_without_training():
+    """It was set for other tasks of a suite; the matrix leaves it out too."""
+    run = as_it_is(SHA, en=80.0, es=70.0).model_copy(update={"limits": Limits(max_train=960)})
+    [blessed] = bless([run]).configurations
+    assert "max train" not in blessed.name and blessed.name == blessing.name_in_words(run)
+    [trained] = bless(seeds("a", limits=Limits(max_train=960))).configurations
+    assert "max train 960" in trained.name

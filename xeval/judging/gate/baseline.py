@@ -118,7 +118,7 @@ class Blessed(Frozen):
     @property
     def name(self) -> str:
         """The configuration in words, on one line."""
-        return name_of(self.task, self.model, self.settings, self.overrides)
+        return name_of(self.task, self.model, self.settings, self.overrides, self.trained)
 
 
 class Baseline(Frozen):
@@ -139,9 +139,11 @@ def key_of(task: str, model: str, values: Mapping[str, Setting], metric: str) ->
     return json.dumps([task, model, {key: canonical(value) for key, value in values.items()}, metric], sort_keys=True)
 
 
-def name_of(task: str, model: str, values: Mapping[str, Setting], overrides: Mapping[str, Setting]) -> str:
+def name_of(
+    task: str, model: str, values: Mapping[str, Setting], overrides: Mapping[str, Setting], trained: bool
+) -> str:
     """Return a configuration in words, on one line. `values` are its settings; `overrides`, the changed ones."""
-    limits = {key: values[key] for key in Limits.model_fields if key in values}
+    limits = {key: values[key] for key in Limits.model_fields if key in values and (trained or key != "max_train")}
     recipe = in_words(str(values.get("recipe", "")), settings_of(values) | dict(overrides), limits)
     parts = [model, recipe, values.get("dtype", "")]
     return one_line(f"{task}: {', '.join(str(part) for part in parts if part != '')}")

@@ -51,7 +51,7 @@ def overrides(record: RunRecord) -> dict[str, Setting]:
 
 def name_in_words(record: RunRecord) -> str:
     """Return the configuration of `record` in words, as a baseline has it."""
-    return name_of(record.task, record.model.id, settings(record), overrides(record))
+    return name_of(record.task, record.model.id, settings(record), overrides(record), record.has_seed)
 
 
 def hardware(environment: Environment) -> dict[str, Setting]:
