@@ -514,7 +514,6 @@ def test_without_a_table_the_reason_is_that_none_was_named():
     [
         ("test", None, True),
         ("Test (the source calls it dev)", None, True),
-        ("dev", None, False),
         ("validation", get_task("xnli"), False),
         ("test sets of another release", get_task("udpos"), False),
         ("dev", get_task("tydiqa-goldp"), True),  # whose test rows are called so
@@ -528,6 +527,16 @@ def test_numbers_on_other_rows_than_the_test_split_are_not_judged(split, task, i
     reason = f"the published numbers are not on the task's test split (their split: {split})"
     assert why_none(run.record, table, task) == ("" if is_judged else reason)
     assert [reason in line for line in build(runs, name, table, known=task).footer].count(True) == (not is_judged)
+
+
+def test_numbers_on_a_split_of_an_unknown_task_are_not_judged():
+    """It may be what the data call their test split."""
+    table = a_table().model_copy(update={"split": "validation", "task": "cats"})
+    runs = stored([a_seed(number, task="cats", en=80.0, es=70.0) for number in (1, 2, 3)])
+    reason = why_none(runs[0].record, table, None)
+    assert judge(runs, table) == []
+    assert reason.startswith("the published numbers are on split validation, and the name of the task's test split is")
+    assert reason.endswith("give the folder of its task file with --tasks-dir")
 
 
 def test_bundled_tables_are_judged_unless_they_are_on_other_data():

@@ -14,6 +14,7 @@ from test_verdict import a_table
 from xeval.cli import main
 from xeval.cli.options import OutcomeFormat
 from xeval.cli.outcome import show_outcome
+from xeval.definitions.registry import get_task
 from xeval.judging.verdict import Tolerance
 from xeval.report import matrix, verdicts
 from xeval.report.formats import latex, markdown, model_card, terminal
@@ -168,7 +169,7 @@ def test_suggested_report_shows_what_was_shown(others, tmp_path, capsys):
 
 @pytest.mark.parametrize("show", [markdown.render, printed, latex.render], ids=["markdown", "terminal", "latex"])
 def test_every_format_says_why_there_are_no_verdicts(show):
-    on_dev = show(matrix.build(five_runs(), "xnli", CARD.model_copy(update={"split": "dev"})))
+    on_dev = show(matrix.build(five_runs(), "xnli", CARD.model_copy(update={"split": "dev"}), known=get_task("xnli")))
     assert on_dev.count("No verdicts: the published numbers are not on the task's test split (their split: dev).") == 1
     by_f1 = show(matrix.build(five_runs(), "xnli", CARD.model_copy(update={"metric": "f1"})))
     assert by_f1.count("No verdicts: the published numbers are F1, ours accuracy; to compare, run a copy of") == 1

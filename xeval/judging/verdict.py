@@ -180,7 +180,12 @@ def why_other_numbers(reference: Reference, name: str, metric: str, task: Task |
     """
     if reference.task != name:
         return f"the published table is for task {reference.task}, but these runs are for {name}"
-    if reference.split_name not in ("test", task.splits.test.casefold() if task else "test"):
+    if reference.split_name != "test" and task is None:
+        return (
+            f"the published numbers are on split {reference.split}, and the name of the task's test split is unknown"
+            " here; give the folder of its task file with --tasks-dir"
+        )
+    if task is not None and reference.split_name not in ("test", task.splits.test.casefold()):
         return f"the published numbers are not on the task's test split (their split: {reference.split})"
     if reference.metric != metric:
         theirs, ours = metric_in_words(reference.metric), metric_in_words(metric)
