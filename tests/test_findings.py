@@ -6,24 +6,25 @@ from pathlib import Path
 import pytest
 
 from xeval.support.findings import at_most, by_language
+from xeval.support.text import percent, signed
 
 ROOT = Path(__file__).parents[1]
 
 
 @pytest.mark.parametrize(
-    ("shares", "as_text", "text"),
+    ("shares", "written", "text"),
     [
-        ({"el": 0.042, "th": 0.187}, "{:.1%}", "th 18.7 %, el 4.2 %"),
-        ({"te": 0.021, "af": 0.0002, "zh": 0.0004}, "{:.1%}", "te 2.1 %, less in 2 more"),
-        ({"te": 0.0003, "af": 0.0002}, "{:.1%}", "te 0.0 %, af 0.0 %"),
-        ({"te": 0.21, "af": 0.0}, "{:.1%}", "te 21.0 %, af 0.0 %"),
-        ({"en": 1.5, "de": -3.25}, "{:+.1f}", "en +1.5, de -3.3"),
-        ({"de": 0.7125, "fr": 0.7005, "zh": 0.6815}, "{:.1%}", "de 71.3 %, fr 70.1 %, zh 68.2 %"),  # of 2,000 rows
-        ({}, "{:.1%}", ""),
+        ({"el": 0.042, "th": 0.187}, percent, "th 18.7 %, el 4.2 %"),
+        ({"te": 0.021, "af": 0.0002, "zh": 0.0004}, percent, "te 2.1 %, less in 2 more"),
+        ({"te": 0.0003, "af": 0.0002}, percent, "te 0.0 %, af 0.0 %"),
+        ({"te": 0.21, "af": 0.0}, percent, "te 21.0 %, af 0.0 %"),
+        ({"en": 1.5, "de": -3.25}, signed, "en +1.5, de -3.3"),
+        ({"de": 0.7125, "fr": 0.7005, "zh": 0.6815}, percent, "de 71.3 %, fr 70.1 %, zh 68.2 %"),  # of 2,000 rows
+        ({}, percent, ""),
     ],
 )
-def test_evidence_lists_the_largest_shares_first(shares, as_text, text):
-    assert by_language(shares, as_text) == text
+def test_evidence_lists_the_largest_shares_first(shares, written, text):
+    assert by_language(shares, written) == text
 
 
 def names_of_findings(*severities: str) -> set[str]:
@@ -53,5 +54,5 @@ def test_its_tables_have_a_row_for_every_name_on_the_screen():
 
 def test_at_most_is_the_largest_number():
     assert at_most({"el": 0.042, "th": 0.187, "zh": 0.1}) == "at most 18.7 % (th)"
-    assert at_most({"th": 0.1875, "zh": 0.1}, "{:.1%}") == "at most 18.8 % (th)"
-    assert at_most({"th": 0.3125, "zh": 0.1}, "{:.1%}") == "at most 31.3 % (th)"
+    assert at_most({"th": 0.1875, "zh": 0.1}, percent) == "at most 18.8 % (th)"
+    assert at_most({"th": 0.3125, "zh": 0.1}, percent) == "at most 31.3 % (th)"

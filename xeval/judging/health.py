@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from xeval.results.records import RunRecord, Score
-from xeval.support.text import metric_in_words, one_decimal
+from xeval.support.text import metric_in_words, percent
 
 NEAR_CHANCE = 0.05  # nothing was learnt if the metric in the training language is less than this above chance
 CONSTANT_FROM = 100  # rows; from so many on, one label for all of them is no accident
@@ -20,7 +20,7 @@ class Level:
     @property
     def in_words(self) -> str:
         """The level as a clause, for instance `chance is 33.3 %`."""
-        share = f"{one_decimal(100 * self.value)} %"
+        share = percent(self.value)
         return f"chance is {share}" if self.label is None else f"always answering {self.label} gives {share}"
 
     def plus(self, margin: float) -> float:
@@ -50,7 +50,7 @@ def collapse(record: RunRecord) -> str | None:
     if language in record.scores:
         place, value = f"in {language}", record.scores[language].value
     if floor is not None and value is not None and value < floor.plus(NEAR_CHANCE):
-        return f"{metric_in_words(record.metric)} {place} is {one_decimal(100 * value)} % where {floor.in_words}"
+        return f"{metric_in_words(record.metric)} {place} is {percent(value)} where {floor.in_words}"
     if record.scores and all(map(_is_one_label_throughout, record.scores.values())):
         where = f", in each of {len(record.scores)} languages" if len(record.scores) > 1 else ""
         return f"every prediction is one label{where}"

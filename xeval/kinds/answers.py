@@ -371,7 +371,7 @@ class Answers(Kind):
 
     def row_checks(self, training: Mapping[str, Rows], tests: Mapping[str, Rows]) -> list[Finding]:
         shares = {language: _share_in_words(rows) for language, rows in tests.items()}
-        findings = [fine("ends of answers", f"inside a word for {at_most(shares, '{:.1%}')} of a language's answers")]
+        findings = [fine("ends of answers", f"inside a word for {at_most(shares)} of a language's answers")]
         known = set(training["train"].texts["context"]) if "train" in training else set()
         contexts = {language: set(rows.texts["context"]) for language, rows in tests.items()}
         trained_on = {language: len(own & known) / len(own) for language, own in contexts.items()}
@@ -379,7 +379,7 @@ class Answers(Kind):
             findings.append(
                 warning(
                     "contexts",
-                    f"{at_most(trained_on, '{:.1%}')} of a language's contexts are trained on",
+                    f"{at_most(trained_on)} of a language's contexts are trained on",
                     "Take the training and test splits from one release of the data.",
                 )
             )

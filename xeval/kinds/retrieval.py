@@ -238,7 +238,7 @@ class SentenceRetrieval(OfVectors):
         return [
             fine(
                 "equal translations",
-                f"{at_most(shares, '{:.1%}')} of a language's translations; only the first is right, as in XTREME",
+                f"{at_most(shares)} of a language's translations; only the first is right, as in XTREME",
             )
         ]
 

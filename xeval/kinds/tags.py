@@ -22,7 +22,7 @@ from xeval.kinds.spans import OUTSIDE, SpanFinder, count_spans, fates_of_spans, 
 from xeval.kinds.tagged_files import read_tagged
 from xeval.kinds.words import encode_words, share_of_other_pieces
 from xeval.support.errors import DataError, UnansweredError
-from xeval.support.findings import Finding, at_most, by_language, error, fine, warning
+from xeval.support.findings import Finding, at_most, by_language, error, fine, to_hundredths, warning
 from xeval.support.text import counted, is_unicode, one_line
 
 if TYPE_CHECKING:
@@ -333,7 +333,8 @@ class Tagging(OfLabels):
             return [
                 fine(
                     name,
-                    f"pieces differ from those in running text for {at_most(shares, '{:.2%}')} of a language's words",
+                    f"pieces differ from those in running text for {at_most(shares, to_hundredths)} of a language's"
+                    " words",
                 )
             ]
         return [

@@ -7,7 +7,7 @@ from xeval.kinds.exhibit import Cell, Exhibit
 from xeval.kinds.registry import get_kind
 from xeval.report.matrix import Row
 from xeval.support.errors import StoreError, XevalError
-from xeval.support.text import one_decimal
+from xeval.support.text import percent
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -49,5 +49,5 @@ class _Answers(Mapping[str, "Sequence[pa.Table]"]):
 def in_words(cell: Cell) -> str:
     """Return a fraction in percent, an integer with commas between thousands, and text as it is."""
     if isinstance(cell, float):
-        return f"{one_decimal(100 * cell)} %"
+        return percent(cell)
     return f"{cell:,}" if isinstance(cell, int) else cell

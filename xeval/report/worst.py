@@ -15,7 +15,7 @@ from xeval.definitions.languages import describe, names_of
 from xeval.kinds.registry import unit_of
 from xeval.report.matrix import Row
 from xeval.results.records import RunRecord
-from xeval.support.text import one_decimal, printed_difference
+from xeval.support.text import one_decimal, percent, printed_difference
 
 MORE_PIECES = 1.3  # times as many pieces per word
 MORE_LOST = 0.02  # more of the rows are truncated, or more of the pieces unknown
@@ -64,7 +64,7 @@ def _tokens(records: Sequence[RunRecord], worst: str, home: str) -> list[str]:
     for name, of_what in (("truncated_share", f"{unit} are cut off"), ("unknown_piece_share", "pieces are unknown")):
         share, at_home = of_worst.get(name, 0.0), of_home.get(name, 0.0)
         if share >= at_home + MORE_LOST:
-            signs.append(f"{one_decimal(100 * share)} % of its {of_what} ({english} {one_decimal(100 * at_home)} %)")
+            signs.append(f"{percent(share)} of its {of_what} ({english} {percent(at_home)})")
     return signs
 
 

@@ -1,13 +1,16 @@
 """The finding of a check, in preflight or diagnosis, with its evidence and its fix."""
 
-from collections.abc import Iterable
-from decimal import ROUND_HALF_UP, Decimal, localcontext
+from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Literal
 
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field
 
+from xeval.support.text import percent
+
 Severity = Literal["fine", "warning", "error"]
 MARKS: dict[Severity, str] = {"fine": "✓", "warning": "!", "error": "✗"}
+to_hundredths = partial(percent, places=2)  # for shares that matter below 0.1 %
 
 
 _FIX = AliasChoices("fix", "mend")  # the second is in records of earlier versions
@@ -50,27 +53,20 @@ def wrong(findings: Iterable[Finding]) -> list[Finding]:
     return sorted((finding for finding in findings if finding.severity != "fine"), key=lambda finding: finding.severity)
 
 
-def by_language(shares: dict[str, float], as_text: str = "{:.1%}") -> str:
-    """Return numbers by language, the largest first: `th 18.7 %, el 4.2 %, less in 3 more`.
+def by_language(shares: dict[str, float], written: Callable[[float], str] = percent) -> str:
+    """Return numbers by language, each `written` so, the largest first: `th 18.7 %, el 4.2 %, less in 3 more`.
 
     Numbers other than 0 that round to 0 are only counted, unless all of them do.
     """
     ordered = sorted(shares.items(), key=lambda item: -item[1])
-    traces = [name for name, number in ordered if number and _written(abs(number), as_text) == _written(0, as_text)]
+    traces = [name for name, number in ordered if number and written(abs(number)) == written(0)]
     if len(traces) == len(ordered):
         traces = []
-    texts = [f"{name} {_written(number, as_text)}" for name, number in ordered if name not in traces]
+    texts = [f"{name} {written(number)}" for name, number in ordered if name not in traces]
     return ", ".join([*texts, f"less in {len(traces)} more"] if traces else texts)
 
 
-def at_most(shares: dict[str, float], as_text: str = "{:.1%}") -> str:
+def at_most(shares: dict[str, float], written: Callable[[float], str] = percent) -> str:
     """Return the largest of numbers by language: `at most 18.7 % (th)`."""
     language, number = max(shares.items(), key=lambda item: item[1])
-    return f"at most {_written(number, as_text)} ({language})"
-
-
-def _written(number: float, as_text: str) -> str:
-    """Format a number, rounded half away from zero as in tables."""
-    with localcontext() as context:
-        context.rounding = ROUND_HALF_UP
-        return as_text.format(Decimal(repr(round(float(number), 9)))).replace("%", " %")
+    return f"at most {written(number)} ({language})"

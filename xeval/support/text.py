@@ -60,6 +60,11 @@ def one_decimal(points: float) -> str:
     return str(_rounded(points, 1))
 
 
+def percent(share: float, places: int = 1) -> str:
+    """Return "71.3 %" for 0.7125, rounded in the same way."""
+    return f"{_rounded(100 * share, places)} %"
+
+
 def signed(points: float, places: int = 1) -> str:
     """Return the same with its sign and with this many decimal places: "+0.4", "-1.3", "+0.0"."""
     return f"{_rounded(points, places):+}"

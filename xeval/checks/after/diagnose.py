@@ -56,7 +56,9 @@ def diagnose_run(
     the counts in the records are then trusted, and a file is decoded only if more is needed.
     """
     record = run.record
-    published = row_of(record, reference) if reference is not None and _is_of(record, reference, task) else None
+    published = None
+    if reference is not None and not why_other_numbers(reference, record.task, record.metric, task):
+        published = row_of(record, reference)
     is_missed = task is not None and published is not None and misses(record, published)
     decodes = not believes_counts or record.computed_elsewhere or is_missed
     predicted, problems, others = _read_predictions(run, decodes, is_missed)
@@ -158,10 +160,6 @@ def _learning(record: RunRecord) -> list[Finding | None]:
         record_signatures.no_transfer(record),
         record_signatures.no_better_than_one_label(record),
     ]
-
-
-def _is_of(record: RunRecord, reference: Reference, task: Task | None) -> bool:
-    return not why_other_numbers(reference, record.task, record.metric, task)
 
 
 def _expected_rows(record: RunRecord, task: Task | None) -> dict[str, int | None]:

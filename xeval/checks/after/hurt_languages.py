@@ -6,7 +6,8 @@ Checked before a run on a sample of its rows, and after it on all of them, with 
 from collections.abc import Mapping
 
 from xeval.kinds.tokenization import Tokenization
-from xeval.support.findings import Finding, at_most, by_language, error, fine, warning
+from xeval.support.findings import Finding, at_most, by_language, error, fine, to_hundredths, warning
+from xeval.support.text import one_decimal
 
 # mBERT on XNLI, for scale: at most 0.4 % unknown (zh), 2.6 pieces per word (el), and 18.7 % truncated (th) at 128.
 UNKNOWN_HURTS = 0.02  # of all pieces
@@ -37,7 +38,7 @@ def _unknown_pieces(shares: dict[str, float], training_language: str) -> Finding
     name = "unknown pieces"
     hurt = {language: share for language, share in shares.items() if share >= UNKNOWN_HURTS}
     if not hurt:
-        return fine(name, at_most(shares, "{:.2%}"))
+        return fine(name, at_most(shares, to_hundredths))
     fix = "Use the checkpoint's own tokenizer; if this is it, the encoder cannot read these languages."
     unreadable = hurt.get(training_language, 0.0) >= UNKNOWN_IS_UNREADABLE
     return (error if unreadable else warning)(name, f"{by_language(hurt)} of pieces", fix)
@@ -50,17 +51,17 @@ def _lost_text(tokenized: Mapping[str, Tokenization], training_language: str) ->
     if not lost:
         return None
     fix = "Look at the normalizer in tokenizer.json: it removes most of the text before splitting it."
-    return (error if training_language in lost else warning)("pieces per word", by_language(lost, "{:.1f}"), fix)
+    return (error if training_language in lost else warning)("pieces per word", by_language(lost, one_decimal), fix)
 
 
 def _pieces_per_word(numbers: dict[str, float]) -> Finding:
     name = "pieces per word"
     hurt = {language: number for language, number in numbers.items() if number >= PIECES_PER_WORD_HURT}
     if not hurt:
-        return fine(name, at_most(numbers, "{:.1f}") if numbers else "no language has spaces between words")
+        return fine(name, at_most(numbers, one_decimal) if numbers else "no language has spaces between words")
     return warning(
         name,
-        by_language(hurt, "{:.1f}"),
+        by_language(hurt, one_decimal),
         "Expect lower scores in these languages: even if the vocabulary is right, it has hardly any of their words.",
     )
 

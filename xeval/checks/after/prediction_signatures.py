@@ -14,7 +14,7 @@ from xeval.checks.after.record_signatures import FEW_ROWS, NEARLY_CONSTANT
 from xeval.kinds.classification import PLACEHOLDER_FROM
 from xeval.results.records import RunRecord
 from xeval.support.findings import Finding, by_language, error, warning
-from xeval.support.text import counted, one_decimal
+from xeval.support.text import counted, percent
 
 MOST_LABELS = 4  # all orders of up to this many labels are tried
 CLEARLY = 0.1  # accuracy by which another order of labels has to be better
@@ -179,7 +179,7 @@ def _permuted(where: str, confusion: np.ndarray, order: Sequence[int], labels: S
     reading = [(labels[p], labels[meant]) for p, meant in enumerate(order) if p != meant]
     return error(
         "permuted labels",
-        f"accuracy{where} is {one_decimal(100 * as_it_is)} %, but {one_decimal(100 * reread)} % if {_read_as(reading)}",
+        f"accuracy{where} is {percent(as_it_is)}, but {percent(reread)} if {_read_as(reading)}",
         fix,
     )
 
@@ -204,7 +204,7 @@ def shifted_rows(predicted: Mapping[str, Predicted]) -> Finding | None:
     if not strays:
         return None
     evidence = "; ".join(
-        f"{language}: {one_decimal(100 * as_it_is)} % are right, but {one_decimal(100 * shifted)} % if each prediction"
+        f"{language}: {percent(as_it_is)} are right, but {percent(shifted)} if each prediction"
         f" belongs {counted(abs(shift), 'rows')} {'earlier' if shift > 0 else 'later'}"
         for language, (shift, as_it_is, shifted) in strays.items()
     )
@@ -240,13 +240,13 @@ def _order_of(own: Predicted) -> str | None:
     right, noise = float(np.mean(own.predictions == own.labels)), 2 * np.sqrt(dealt * (1 - dealt) / n)
     if abs(right - dealt) > noise:
         return None
-    as_it_is = f"{one_decimal(100 * right)} % are right"
+    as_it_is = f"{percent(right)} are right"
     backwards = float(np.mean(own.predictions[::-1] == own.labels))
     if backwards > right + max(CLEARLY, 2 * noise):
-        return f"{as_it_is}, but {one_decimal(100 * backwards)} % in reverse order"
+        return f"{as_it_is}, but {percent(backwards)} in reverse order"
     if (np.diff(own.predictions) >= 0).all() and (np.diff(own.labels) < 0).any():
         return f"{as_it_is}, and they are sorted by label"
-    return f"{as_it_is}; in random order {one_decimal(100 * dealt)} % would be"
+    return f"{as_it_is}; in random order {percent(dealt)} would be"
 
 
 def nothing_but_right(predicted: Mapping[str, Predicted]) -> Finding | None:
@@ -332,7 +332,7 @@ def _drift_in_words(
     training_language: str,
 ) -> str:
     gold = {language: predicted[language].of_gold[label] for language in shares}
-    among = {f"{one_decimal(100 * share)} %" for share in gold.values()}
+    among = set(map(percent, gold.values()))
     of_gold = among.pop() if len(among) == 1 else by_language(gold)
     text = f"share of predictions that are {labels[label]}: {by_language(shares)}"
     if training_language in predicted:

@@ -12,7 +12,7 @@ from xeval.judging.health import NEAR_CHANCE, Level, collapse, level
 from xeval.kinds.registry import unit_of
 from xeval.results.records import RunRecord
 from xeval.support.findings import Finding, by_language, error, warning
-from xeval.support.text import counted, metric_in_words, one_decimal
+from xeval.support.text import counted, metric_in_words, one_decimal, percent, signed
 
 LEARNT = 0.10  # this far above chance, something has been learnt
 UNDERFITTED = 0.20  # even a short training run gets this far above chance
@@ -43,8 +43,8 @@ def labels_out_of_line(record: RunRecord) -> Finding | None:
     scores = {language: 100 * score.value for language, score in record.scores.items()}
     return error(
         "placeholder labels",
-        f"{_metric(record)} on the {home} development data is {one_decimal(100 * dev)} %, but on"
-        f" test it is {by_language(scores, '{:.1f}')} %, where {floor.in_words}",
+        f"{_metric(record)} on the {home} development data is {percent(dev)}, but on"
+        f" test it is {by_language(scores, one_decimal)} %, where {floor.in_words}",
         "Take the test split from a copy that carries its own labels, in its own order (the hub's, or XNLI-1.0).",
     )
 
@@ -63,11 +63,11 @@ def too_few_steps(record: RunRecord) -> Finding | None:
     seen, unit = training.n_steps * training.effective_batch_size, unit_of(record.kind)
     if seen >= EPOCHS_ENOUGH * expected:
         return None
-    on_rows = " and ".join(f"{one_decimal(100 * value)} % on the {rows} rows" for rows, value in reached.items())
+    on_rows = " and ".join(f"{percent(value)} on the {rows} rows" for rows, value in reached.items())
     return error(
         "too few steps",
         f"{counted(training.n_steps, 'steps')} of {counted(training.effective_batch_size, unit)} cover"
-        f" {one_decimal(100 * seen / expected)} % of {expected:,} training {unit} once; {_metric(record)} in"
+        f" {percent(seen / expected)} of {expected:,} training {unit} once; {_metric(record)} in"
         f" {record.training_language} is {on_rows}",
         "Train on all rows for the recipe's epochs (no --max-train, no --max-steps) with its effective batch size.",
     )
@@ -99,7 +99,7 @@ def chance_outside_latin_script(record: RunRecord) -> Finding | None:
         return None
     tokenized = [record.scores[language].tokenization for language in at_chance]
     unknown = max((each.unknown_piece_share for each in tokenized if each is not None), default=0.0)
-    pieces = f"; up to {one_decimal(100 * unknown)} % of their pieces are unknown" if unknown > 0.01 else ""
+    pieces = f"; up to {percent(unknown)} of their pieces are unknown" if unknown > 0.01 else ""
     return error(
         "chance outside Latin script",
         f"{by_language({language: others[language] for language in at_chance})}, against"
@@ -119,7 +119,7 @@ def no_transfer(record: RunRecord) -> Finding | None:
         return None
     return error(
         "no transfer",
-        f"{record.training_language} {one_decimal(100 * learnt)} %, but at chance: {by_language(targets)}",
+        f"{record.training_language} {percent(learnt)}, but at chance: {by_language(targets)}",
         "Check that the encoder is multilingual and, with xeval doctor, that the tokenizer is its own.",
     )
 
@@ -182,7 +182,7 @@ def low_everywhere(record: RunRecord, published: ReferenceRow | None, hints: Seq
     )
     if hints:
         fix = f"First fix the tokenizer: {hints[0].evidence}."
-    return warning("low everywhere", f"points above or below {published.name}: {by_language(points, '{:+.1f}')}", fix)
+    return warning("low everywhere", f"points above or below {published.name}: {by_language(points, signed)}", fix)
 
 
 def _sees_targets(published: ReferenceRow) -> bool:

@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from xeval.kinds.rows import Rows
-from xeval.support.findings import Finding, at_most, by_language, error, fine, warning
-from xeval.support.text import one_decimal, span
+from xeval.support.findings import Finding, at_most, by_language, error, fine, to_hundredths, warning
+from xeval.support.text import percent, span
 
 COMMON = 0.01  # from this share of rows on, repetition and overlap are no accident
 WORTHLESS = 0.5  # if this share of test rows is known from training, a score says nothing
@@ -53,11 +53,11 @@ def check_overlap(unit: str, train: Rows | None, selection: Rows | None, test: R
     if share < COMMON:
         return fine(
             "overlap",
-            f"{one_decimal(100 * share)} % of {len(test):,} {test.language} test {unit} also occur in training",
+            f"{percent(share)} of {len(test):,} {test.language} test {unit} also occur in training",
         )
     return (error if share >= WORTHLESS else warning)(
         "overlap",
-        f"{one_decimal(100 * share)} % of {len(test):,} {test.language} test {unit} are among those {name}",
+        f"{percent(share)} of {len(test):,} {test.language} test {unit} are among those {name}",
         "Take the training and test splits from one release of the data.",
     )
 
@@ -92,7 +92,7 @@ def _check_repetition(unit: str, tests: Mapping[str, Rows], texts: Mapping[str, 
     shares = {language: 1 - len(texts[language]) / len(rows) for language, rows in tests.items()}
     often = {language: share for language, share in shares.items() if share >= COMMON}
     if not often:
-        return fine("repeated rows", f"{at_most(shares, '{:.2%}')} of a language's test {unit}")
+        return fine("repeated rows", f"{at_most(shares, to_hundredths)} of a language's test {unit}")
     return warning(
         "repeated rows",
         f"share of test {unit} that repeat earlier ones: {by_language(often)}",

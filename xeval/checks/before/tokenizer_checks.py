@@ -15,8 +15,8 @@ from typing import Any
 import tokenizers
 from tokenizers.decoders import ByteLevel
 
-from xeval.support.findings import Finding, by_language, error, fine, warning
-from xeval.support.text import one_decimal, one_line
+from xeval.support.findings import Finding, by_language, error, fine, to_hundredths, warning
+from xeval.support.text import one_line, percent
 
 # Number of embedding rows → whose vocabulary that is, and the ids of words in several scripts.
 # mBERT's words are the same in lower case and without accents, so that changed text is not mistaken for a changed
@@ -124,8 +124,9 @@ def check_pieces(
     pieces = (" ".join(each.encode(text, add_special_tokens=False).tokens) for each in (own, built))
     by_file, by_library = (one_line(repr(each))[:80] for each in pieces)
     evidence = (
-        f"different from those of tokenizer.json: {by_language(shares, '{:.2%}')} of all; {one_line(repr(text[:40]))}"
-        f" is {by_file} according to the file, {by_library} as transformers reads it{_settings(own, built)}"
+        f"different from those of tokenizer.json: {by_language(shares, to_hundredths)} of all;"
+        f" {one_line(repr(text[:40]))} is {by_file} according to the file, {by_library} as transformers reads"
+        f" it{_settings(own, built)}"
     )
     return (error if max(shares.values()) >= OTHER_PIECES else warning)(name, evidence, _fix(model_type))
 
@@ -248,8 +249,8 @@ def _check_capitals(tokenizer: Any, texts: Sequence[str], pieces: Sequence[str])
             return warning(
                 name,
                 f"the vocabulary has none, but the tokenizer keeps them ({_declared(tokenizer)}):"
-                f" {one_decimal(100 * unknown)} % of pieces are unknown, but in lower case"
-                f" {one_decimal(100 * unknown_in_lower_case)} %",
+                f" {percent(unknown)} of pieces are unknown, but in lower case"
+                f" {percent(unknown_in_lower_case)}",
                 "Set do_lower_case to true in tokenizer_config.json: the vocabulary is an uncased one.",
             )
     kept = "kept, as the vocabulary requires" if with_capitals >= IN_THE_VOCABULARY * len(pieces) else "not needed"

@@ -17,7 +17,7 @@ from xeval.judging.comparison.resampling import LEVEL, N_RESAMPLES, SEED
 from xeval.results.records import RunRecord
 from xeval.results.store import StoredRun
 from xeval.support.errors import StoreError
-from xeval.support.text import metric_in_words, on_mean_of, one_decimal, printed_difference
+from xeval.support.text import metric_in_words, on_mean_of, one_decimal, percent, printed_difference
 
 FEWEST = 5  # languages, for a rank correlation
 LEARNT = 0.02  # with a teacher closer to chance than this, a share of what it has learnt means nothing
@@ -192,7 +192,7 @@ def _correlation(rows: Sequence[LanguageRetention]) -> tuple[float, float] | Non
 def _conclusion(retention: Retention) -> str:
     kept, where = retention.mean_kept, on_mean_of([row.language for row in retention.languages])
     text = (
-        f"B ({retention.name_b}) keeps {one_decimal(100 * kept.value)} % of the {metric_in_words(retention.metric)} of"
+        f"B ({retention.name_b}) keeps {percent(kept.value)} of the {metric_in_words(retention.metric)} of"
         f" A ({retention.name_a}) {where} (95 % interval {one_decimal(100 * kept.low)} to"
         f" {one_decimal(100 * kept.high)})"
     )
@@ -221,4 +221,4 @@ def _where_it_is_lost(home: LanguageRetention, others: Sequence[LanguageRetentio
     if not shares:
         return text
     least = min(shares, key=shares.__getitem__)
-    return f"{text}, and keeps least in {least} ({one_decimal(100 * shares[least])} %)"
+    return f"{text}, and keeps least in {least} ({percent(shares[least])})"

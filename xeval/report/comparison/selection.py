@@ -16,7 +16,7 @@ from xeval.report.comparison import flips
 from xeval.report.comparison.parts import Parts, markdown_parts, print_parts
 from xeval.report.comparison.runs import as_object, exchanged
 from xeval.report.tables import plain, shown_p
-from xeval.support.text import metric_in_words, one_decimal, printed_difference, seeds_in_words, signed, span
+from xeval.support.text import metric_in_words, one_decimal, percent, printed_difference, seeds_in_words, signed, span
 
 ORACLE = "NOT zero-shot: for each language, the checkpoint that is best on its own test labels"
 _PLURALS = {"accuracy": "accuracies"}
@@ -69,7 +69,7 @@ def _title(comparison: SelectionComparison) -> str:
 
 def _sides(comparison: SelectionComparison) -> list[str]:
     choices = comparison.choices
-    dev = " ".join(f"{choice.dev_step:,} ({one_decimal(100 * choice.dev_value)} %)" for choice in choices)
+    dev = " ".join(f"{choice.dev_step:,} ({percent(choice.dev_value)})" for choice in choices)
     last = " ".join(f"{choice.last_step:,}" for choice in choices)
     step = "step" if len(choices) == 1 else "steps, by seed:"
     return [
