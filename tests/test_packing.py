@@ -52,8 +52,8 @@ def plain_logits(model: torch.nn.Module, pairs: Encoded, rows: np.ndarray) -> to
 # ── the layout of packed rows ──
 
 
-@given(st.lists(st.integers(1, 9), min_size=1, max_size=12), st.randoms())
-def test_packed_rows_come_out_as_they_went_in(lengths, random):
+@given(st.lists(st.integers(1, 9), min_size=1, max_size=12), st.randoms(), st.sampled_from([0, 4, 32]))
+def test_packed_rows_come_out_as_they_went_in(lengths, random, granule):
     n_tokens, offsets = sum(lengths), np.cumsum([0, *lengths])
     pairs = Encoded(
         np.array([random.randrange(5, 99) for _ in range(n_tokens)], dtype=np.int32),
@@ -64,8 +64,11 @@ def test_packed_rows_come_out_as_they_went_in(lengths, random):
         Tokenization(truncated_share=0.0, unknown_piece_share=0.0, pieces_per_word=None, pieces_per_row=0.0),
     )
     rows = np.array([random.randrange(len(lengths)) for _ in range(random.randrange(1, 15))])
-    inputs, sequences = pack(pairs, rows, AutoConfig.for_model("bert"), CPU.device)
-    assert {tuple(tensor.shape) for tensor in inputs.values()} == {(1, sum(lengths[row] for row in rows))}
+    inputs, sequences = pack(pairs, rows, AutoConfig.for_model("bert"), CPU.device, granule)
+    of_rows = sum(lengths[row] for row in rows)
+    n_filling = granule - of_rows % granule if granule else 0
+    assert {tuple(tensor.shape) for tensor in inputs.values()} == {(1, of_rows + n_filling)}
+    assert sequences.max_length == torch.diff(sequences.offsets).max()
     for place, row in zip(sequences.places.tolist(), rows, strict=True):
         inside = slice(*sequences.offsets[place : place + 2].tolist())
         whole = slice(*offsets[row : row + 2])
@@ -73,7 +76,10 @@ def test_packed_rows_come_out_as_they_went_in(lengths, random):
         assert inputs["token_type_ids"][0, inside].tolist() == pairs.token_type_ids[whole].tolist()
         assert inputs["position_ids"][0, inside].tolist() == list(range(lengths[row]))
     in_order = [length for n, length in sequences.runs for _ in range(n)]
-    assert in_order == torch.diff(sequences.offsets).tolist() == sorted(in_order, reverse=True)
+    assert in_order == torch.diff(sequences.offsets).tolist()
+    longest_first = in_order[: len(rows)]
+    assert longest_first == sorted(longest_first, reverse=True)
+    assert in_order[len(rows) :] == ([n_filling] if granule else [])
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)

@@ -80,6 +80,14 @@ class Compute:
             return 4_096
         return 32_768 if self.dtype == torch.float32 else 65_536
 
+    def token_granule(self) -> int:
+        """Return what the number of tokens in a packed batch is made a multiple of; 0 if it stays as it is.
+
+        On a processor, oneDNN compiles its bfloat16 products for each number of tokens, which takes milliseconds for
+        each, and keeps only the last thousand.
+        """
+        return 32 if self.device.type == "cpu" and self.dtype == torch.bfloat16 else 0
+
     def free_memory(self) -> None:
         """Release the memory that a GPU's allocator caches."""
         if self.device.type == "cuda":

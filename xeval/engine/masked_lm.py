@@ -228,10 +228,9 @@ class _Chosen:
         config, rows, device = model.config, np.arange(len(copies)), compute.device
         columns = torch.from_numpy(within).to(device)
         if config._attn_implementation == packed_attention.NAME:
-            inputs, sequences = pack(copies, rows, config, device)
-            places = sequences.offsets[sequences.places] + columns  # (b,) among the packed tokens
-            at = torch.empty_like(places)
-            at[sequences.places] = places
+            inputs, sequences = pack(copies, rows, config, device, compute.token_granule())
+            at = sequences.starts.long()  # (B,) among the packed tokens, where padding may be one more sequence
+            at[sequences.places] += columns
             self.places = (0, at)
             logits: torch.Tensor = model(**inputs, sequences=replace(sequences, looked_at=at)).logits
             return logits.flatten(0, 1)[sequences.places]

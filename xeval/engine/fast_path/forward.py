@@ -100,16 +100,18 @@ def layers_of_one_input(model: PreTrainedModel, reads: Reads) -> list[tuple[torc
     """Return, for each attention, the layers that compute queries, keys and values.
 
     If the head reads first tokens only, the last attention's group is just keys and values: its queries have other
-    input.
+    input. There are no groups in DeBERTa, which projects distances with the same layers, nor under LoRA.
     """
     if not can_pack(model):
         return []
     groups = []
     for layer in layers_of(model) or ():
         linear = {
-            name.rpartition(".")[2]: each for name, each in layer.named_modules() if type(each) is torch.nn.Linear
+            name.rpartition(".")[2]: each for name, each in layer.named_modules() if isinstance(each, torch.nn.Linear)
         }
         names = ("q_lin", "k_lin", "v_lin") if "q_lin" in linear else ("query", "key", "value")
+        if not all(name in linear for name in names):
+            return []
         groups.append(tuple(linear[name] for name in names))
     return [*groups[:-1], groups[-1][1:]] if groups and reads == "first token" else groups
 
@@ -124,7 +126,7 @@ def logits_of(model: PreTrainedModel, pairs: Encoded, rows: np.ndarray, compute:
         outputs = logits_in(head_outputs(model, pairs.states_of(rows).to(compute.device)))
         return outputs[0] if pairs.of_tokens else outputs
     if config._attn_implementation == packed_attention.NAME:
-        inputs, sequences = pack(pairs, rows, config, compute.device)
+        inputs, sequences = pack(pairs, rows, config, compute.device, compute.token_granule())
         logits = logits_in(model(**inputs, sequences=sequences))
         return logits[sequences.places] if logits.ndim == 2 else logits[0, sequences.tokens_in_place()]
     padded = collate(pairs, rows, config, compute.device)

@@ -42,11 +42,12 @@ class Sequences:
 
 
 def pack(
-    pairs: Encoded, rows: np.ndarray, config: PretrainedConfig, device: torch.device
+    pairs: Encoded, rows: np.ndarray, config: PretrainedConfig, device: torch.device, granule: int = 0
 ) -> tuple[dict[str, torch.Tensor], Sequences]:
     """Return the model's inputs for `rows` laid end to end, each (1, total_tokens) int64, and where each row went.
 
-    Rows of the same length are adjacent, longest first, so that attention can take them in one call.
+    Rows of the same length are adjacent, longest first, so that attention can take them in one call. With a `granule`,
+    one more sequence, made only of padding, fills the batch up to a multiple of so many tokens.
     """
     order = np.argsort(-pairs.lengths[rows], kind="stable")
     rows = rows[order]
@@ -61,8 +62,16 @@ def pack(
         inputs["token_type_ids"] = pairs.token_type_ids[taken]
     distinct, counts = np.unique(-lengths, return_counts=True)
     runs = tuple(zip(counts.tolist(), (-distinct).tolist(), strict=True))
+    longest = int(lengths[0])
+    if granule:
+        n_filling = granule - int(offsets[-1]) % granule
+        padding = config.pad_token_id or 0
+        filling = {"input_ids": padding, "position_ids": padding if counts_from_padding(config) else 0}
+        inputs = {name: np.append(ids, np.full(n_filling, filling.get(name, 0))) for name, ids in inputs.items()}
+        offsets, runs = np.append(offsets, offsets[-1] + n_filling), (*runs, (1, n_filling))
+        longest = max(longest, n_filling)
     places = _to(np.argsort(order), device)
-    sequences = Sequences(_to(offsets.astype(np.int32), device), runs, places, int(lengths[0]))
+    sequences = Sequences(_to(offsets.astype(np.int32), device), runs, places, longest)
     return {name: _to(ids.astype(np.int64), device)[None] for name, ids in inputs.items()}, sequences
 
 
