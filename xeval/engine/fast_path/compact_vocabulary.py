@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from transformers import PreTrainedModel
 
+from xeval.engine.fast_path.kept_gradient import KeptGradient
 from xeval.kinds.encoded import Encoded
 
 
@@ -39,7 +40,8 @@ class CompactVocabulary:
             self.pairs = replace(pairs, input_ids=np.searchsorted(used, pairs.input_ids).astype(np.int32))
             self._used = torch.from_numpy(used.astype(np.int64)).to(self._whole.weight.device)  # (U,)
             rows = self._whole.weight.detach()[self._used]  # (U, hidden)
-            self._compact = torch.nn.Embedding.from_pretrained(rows, False, padding_idx=self._whole.padding_idx)
+            embedding = KeptGradient if rows.device.type == "cpu" else torch.nn.Embedding
+            self._compact = embedding.from_pretrained(rows, False, padding_idx=self._whole.padding_idx)
 
     def __enter__(self) -> Self:
         self._model.set_input_embeddings(self._compact)
