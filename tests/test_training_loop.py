@@ -31,6 +31,7 @@ from tests.helpers.tiny_training import (
 )
 from xeval.data.model_files import find_checkpoint
 from xeval.definitions.recipe import Recipe
+from xeval.engine.devices import Compute
 from xeval.engine.encoding import encode
 from xeval.engine.loading import load_pretrained, load_tokenizer
 from xeval.engine.training import fine_tune
@@ -181,3 +182,19 @@ def test_biases_and_layer_norms_have_no_weight_decay(tmp_path, monkeypatch, mode
     fine_tune(KIND, model, pairs, recipe(max_steps=1, weight_decay=0.1), 1e-3, 0, CPU, None)
     expected = {name: 0.0 if re.search("bias|norm", name.lower()) else 0.1 for name, _ in model.named_parameters()}
     assert decay_of == expected
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_clipped_gradients_have_the_norm_that_the_recipe_allows(dtype):
+    """With a large epsilon, AdamW's first update is the gradient times the learning rate."""
+    chosen = recipe(
+        max_steps=1, learning_rate=1.0, warmup_share=0.0, weight_decay=0.0, adam_epsilon=1.0, max_grad_norm=1e-3
+    )
+    model = model_of(**without_dropout("bert"))
+    before = weights(model)
+    pairs = encode(KIND, tiny_tokenizer("bert"), PAIRS, MAX_LENGTH)
+    compute = Compute(torch.device("cpu"), dtype)
+    fine_tune(KIND, model, pairs, chosen, chosen.learning_rate, 0, compute, lambda: 0.5)
+    updates = [model.state_dict()[name] - weight for name, weight in before.items()]
+    norm = math.sqrt(sum(float(update.double().square().sum()) for update in updates))
+    assert norm == pytest.approx(1e-3, rel=0.01)

@@ -88,13 +88,12 @@ class Steps:
     def update(self) -> None:
         """Clip the gradients, update the weights, and refresh the bfloat16 copies of the weights."""
         optimizer = self._progress.optimizer
-        if self._compute.device.type == "cuda":
+        if self._compute.device.type == "cuda" or self._compute.dtype == torch.bfloat16:
             # Fused AdamW can divide gradients as it reads them, which GradScaler uses: clipping needs no extra pass.
             gradients = [parameter.grad for parameter in self._parameters if parameter.grad is not None]
-            norm = torch.nn.utils.get_total_norm(gradients)
-            scale = ((norm + _CLIP_EPSILON) / self._recipe.max_grad_norm).clamp(min=1.0)
+            scale = ((_norm(gradients) + _CLIP_EPSILON) / self._recipe.max_grad_norm).clamp(min=1.0)
             setattr(optimizer, "grad_scale", scale)  # noqa: B010 - not in the optimizer's type
-        else:
+        else:  # the weights of float32 stay those of earlier versions, bit for bit
             torch.nn.utils.clip_grad_norm_(self._parameters, self._recipe.max_grad_norm)
         optimizer.step()
         if self._half_weights is not None:
@@ -204,6 +203,14 @@ class Steps:
         targets = torch.from_numpy(encoded.targets_of(rows)).to(compute.device)
         with compute.autocast():
             return logits_of(self._progress.model, encoded, rows, compute), targets
+
+
+def _norm(gradients: list[torch.Tensor]) -> torch.Tensor:
+    """Return the norm of all `gradients` together, (); on a processor, scalar products are twice as fast as norms."""
+    if gradients[0].is_cuda:
+        return torch.nn.utils.get_total_norm(gradients)
+    flat = (gradient.flatten() for gradient in gradients)
+    return torch.stack([torch.dot(each, each) for each in flat]).sum().sqrt()
 
 
 class _Graphs:
