@@ -28,7 +28,8 @@ def compare(architecture: str, n_rounds: int, n_rows: int) -> str:
     """
     is_fast_at_bfloat16 = devices.choose("auto", "auto").dtype_name == "bfloat16"
     kinds = IN_BFLOAT16 if is_fast_at_bfloat16 else IN_FLOAT32
-    sizes = {kind: inputs.Size(1, 3 if kind in ("flags", "bfloat16") else 1, n_rows) for kind in kinds}
+    n_steps = {"flags": 3, "bfloat16": 6}
+    sizes = {kind: inputs.Size(3, n_steps.get(kind, 1), n_rows) for kind in kinds}
     if torch.cuda.is_available():
         n_rounds = 3  # each records graphs anew, and in the first, every length is new to the Trainer
         sizes = dict.fromkeys(ON_A_GPU, inputs.Size(10, 50, 1_600))
