@@ -11,7 +11,7 @@ from transformers import PreTrainedModel
 from xeval.engine.batches import even_batches, within_memory
 from xeval.engine.devices import Compute
 from xeval.engine.fast_path.blocked_weights import blocked_weights
-from xeval.engine.fast_path.forward import logits_of, packed
+from xeval.engine.fast_path.forward import layers_of_one_input, logits_of, packed
 from xeval.engine.loading import label_columns
 from xeval.engine.ranks import ALONE, Ranks
 from xeval.kinds.encoded import Encoded
@@ -104,7 +104,7 @@ def _outputs(
     # Entered once for all batches, so that weights are cast and laid out once.
     with (
         packed(model, request.reads, pairs),
-        blocked_weights(model, compute),
+        blocked_weights(model, compute, layers_of_one_input(model, request.reads)),
         compute.matmuls(),
         compute.autocast(),
     ):

@@ -1,47 +1,61 @@
 """Weights laid out in oneDNN's blocks, for evaluation on a processor in bfloat16.
 
 Under autocast, every product lays out its weights anew for each batch. An evaluation never changes weights, so here
-they are laid out once. The products stay the same; where this was measured, so did every bit of the logits.
+they are laid out once, and layers that read the same input are one product. The products stay the same; where this was
+measured, so did every bit of the logits.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import torch
 
 from xeval.engine.devices import Compute
+from xeval.engine.fast_path import onednn
 from xeval.engine.fast_path.acting_as import acting_as
+from xeval.engine.fast_path.half_products import HalfLinear
+from xeval.engine.fast_path.one_input import OneInput
+
+_PLAIN = (torch.nn.Linear, HalfLinear)  # a checkpoint is chosen while its layers are half products
 
 
 @contextmanager
-def blocked_weights(model: torch.nn.Module, compute: Compute) -> Iterator[None]:
-    """While this lasts, use blocked weights, which give no gradients, in `model`'s linear layers if that is faster."""
-    layers = [layer for layer in model.modules() if type(layer) is torch.nn.Linear] if _gains(compute) else []
-    with acting_as(_BlockedLinear, {layer: _laid_out(layer, compute.token_budget()) for layer in layers}):
+def blocked_weights(
+    model: torch.nn.Module, compute: Compute, of_one_input: Sequence[tuple[torch.nn.Linear, ...]] = ()
+) -> Iterator[None]:
+    """While this lasts, use blocked weights, which give no gradients, in `model`'s linear layers if that is faster.
+
+    `of_one_input` are groups of layers that are always called with the same input, one after the other.
+    """
+    if compute.device.type != "cpu" or compute.dtype != torch.bfloat16 or not onednn.is_supported():
+        yield
+        return
+    layers = [layer for layer in model.modules() if isinstance(layer, torch.nn.Linear) and type(layer) in _PLAIN]
+    grouped = {layer for group in of_one_input for layer in group}
+    groups = [*of_one_input, *((layer,) for layer in layers if layer not in grouped)]
+    products = {group: _Product(group, compute.token_budget()) for group in groups}
+    with acting_as(_BlockedLinear, {layer: {"blocked": products[group]} for group in groups for layer in group}):
         yield
 
 
-def _laid_out(layer: torch.nn.Linear, n_rows: int) -> Mapping[str, torch.Tensor | None]:
-    """Return the weight in blocks for products with about `n_rows` rows, and the bias, (out,), both in bfloat16."""
-    weight = layer.weight.detach().to(torch.bfloat16)  # (out, in)
-    bias = None if layer.bias is None else layer.bias.detach().to(torch.bfloat16)
-    return {"blocks": torch.ops.mkldnn._reorder_linear_weight(weight, n_rows), "half_bias": bias}
+class _Product:
+    """The product of one input, of about `n_rows` rows, with the weights of `layers`."""
 
+    def __init__(self, layers: tuple[torch.nn.Linear, ...], n_rows: int) -> None:
+        self.together = OneInput(layers)
+        weights = [layer.weight.detach() for layer in layers]  # (out, in) each
+        biases = [layer.bias.detach() for layer in layers if layer.bias is not None]
+        self._blocks = onednn.in_blocks(torch.cat(weights).to(torch.bfloat16), n_rows)
+        self._bias = torch.cat(biases).to(torch.bfloat16) if biases else None  # (out of all layers,)
 
-def _gains(compute: Compute) -> bool:
-    if compute.device.type != "cpu" or compute.dtype != torch.bfloat16:
-        return False
-    operations = torch.ops.mkldnn  # lacks all of these in builds of torch without oneDNN
-    names = ("_is_mkldnn_bf16_supported", "_reorder_linear_weight", "_linear_pointwise")
-    return all(hasattr(operations, name) for name in names) and bool(operations._is_mkldnn_bf16_supported())
+    def outputs(self, input: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        """Return (..., out) bfloat16 for each layer; `input` is (..., in), float32 or bfloat16."""
+        output = onednn.linear(input.to(torch.bfloat16), self._blocks, self._bias)
+        return tuple(output.split(self.together.sizes, -1))
 
 
 class _BlockedLinear(torch.nn.Linear):
-    blocks: torch.Tensor
-    half_bias: torch.Tensor | None
+    blocked: _Product
 
     def forward(self, input: torch.Tensor) -> torch.Tensor:
-        """Return (..., out) bfloat16 for `input`, (..., in) float32 or bfloat16."""
-        half = input.to(torch.bfloat16)
-        output: torch.Tensor = torch.ops.mkldnn._linear_pointwise(half, self.blocks, self.half_bias, "none", [], "")
-        return output
+        return self.blocked.together.output(self, input, self.blocked.outputs)

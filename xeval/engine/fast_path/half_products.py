@@ -2,19 +2,20 @@
 
 Under autocast, every linear layer casts its weight, bias and input in the forward pass, and their gradients in the
 backward pass; on a GPU, most launches of a training step are such casts. Here, weights have copies in bfloat16, made
-once after each optimizer step. Layers that read the same input are one product, and products return their gradients
-directly in float32, with the sums that tensor cores keep anyway. The products stay the same, and gradients are rounded
-once less.
+once after each optimizer step. Layers that read the same input are one product, which uses a processor with AMX better
+than three narrow ones. On a GPU, products return their gradients directly in float32, with the sums that tensor cores
+keep anyway. The products stay the same, and a GPU rounds gradients once less.
 """
 
-import weakref
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import torch
 
+from xeval.engine.fast_path import onednn
 from xeval.engine.fast_path.acting_as import acting_as
+from xeval.engine.fast_path.one_input import OneInput
 
 _MOST_ONES = 2**16  # rows of a batch; larger batches make their own ones
 
@@ -45,14 +46,15 @@ def half_products(
     grouped = {layer for group in of_one_input for layer in group}
     alone = [(layer,) for layer in model.modules() if type(layer) is torch.nn.Linear and layer not in grouped]
     groups = [*of_one_input, *alone]
-    ones = torch.ones(1, _MOST_ONES, dtype=torch.bfloat16, device=next(model.parameters()).device)
+    device = next(model.parameters()).device
+    ones = torch.ones(1, _MOST_ONES, dtype=torch.bfloat16, device=device) if device.type == "cuda" else None
     products = [_Product(group, ones) for group in groups]
     product_of = zip(groups, products, strict=True)
-    with acting_as(_HalfLinear, {layer: {"product": product} for group, product in product_of for layer in group}):
+    with acting_as(HalfLinear, {layer: {"product": product} for group, product in product_of for layer in group}):
         yield HalfWeights(products)
 
 
-class _HalfLinear(torch.nn.Linear):
+class HalfLinear(torch.nn.Linear):
     product: "_Product"
 
     def forward(self, input: torch.Tensor) -> torch.Tensor:
@@ -62,20 +64,19 @@ class _HalfLinear(torch.nn.Linear):
 class _Product:
     """The product of one input with the weights of `layers`, stacked along the output dimension."""
 
-    def __init__(self, layers: tuple[torch.nn.Linear, ...], ones: torch.Tensor) -> None:
-        self._layers, self.ones = layers, ones
-        self.sizes = [layer.out_features for layer in layers]
+    def __init__(self, layers: tuple[torch.nn.Linear, ...], ones: torch.Tensor | None) -> None:
+        self._together, self.ones = OneInput(layers), ones
+        self.sizes = self._together.sizes
         first = layers[0].weight  # (out, in)
         self.weight = first.new_empty(sum(self.sizes), first.shape[1], dtype=torch.bfloat16)
         self.bias = None if layers[0].bias is None else first.new_empty(sum(self.sizes), dtype=torch.bfloat16)
-        self._input: weakref.ref[torch.Tensor] | None = None  # the input that the waiting outputs were computed from
-        self._waiting: dict[torch.nn.Linear, torch.Tensor] = {}
 
     @property
     def masters(self) -> list[torch.Tensor]:
         """The weights of the layers and, if they have any, their biases."""
-        weights = [layer.weight.detach() for layer in self._layers]
-        return weights if self.bias is None else [*weights, *(layer.bias.detach() for layer in self._layers)]
+        layers = self._together.layers
+        weights = [layer.weight.detach() for layer in layers]
+        return weights if self.bias is None else [*weights, *(layer.bias.detach() for layer in layers)]
 
     @property
     def copies(self) -> list[torch.Tensor]:
@@ -85,11 +86,13 @@ class _Product:
 
     def output(self, layer: torch.nn.Linear, input: torch.Tensor) -> torch.Tensor:
         """Return the output of one of the layers, (..., out); the other layers' outputs are computed with it."""
-        if layer not in self._waiting or self._input is None or self._input() is not input:
-            parameters = [tensor for each in self._layers for tensor in (each.weight, each.bias) if tensor is not None]
-            outputs = _Multiplication.apply(input, self, *parameters)  # type: ignore[no-untyped-call]
-            self._input, self._waiting = weakref.ref(input), dict(zip(self._layers, outputs, strict=True))
-        return self._waiting.pop(layer)
+        return self._together.output(layer, input, self._outputs)
+
+    def _outputs(self, input: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        layers = self._together.layers
+        parameters = [tensor for each in layers for tensor in (each.weight, each.bias) if tensor is not None]
+        outputs: tuple[torch.Tensor, ...] = _Multiplication.apply(input, self, *parameters)  # type: ignore[no-untyped-call]
+        return outputs
 
 
 class _Multiplication(torch.autograd.Function):
@@ -99,8 +102,7 @@ class _Multiplication(torch.autograd.Function):
         half, weight = input.to(torch.bfloat16), product.weight
         ctx.save_for_backward(half, weight)
         ctx.product, ctx.input_dtype = product, input.dtype
-        output = torch.nn.functional.linear(half, weight, product.bias)
-        return tuple(output.split(product.sizes, -1))
+        return tuple(_linear(half, weight, product.bias).split(product.sizes, -1))
 
     @staticmethod
     def backward(ctx: Any, *of_outputs: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
@@ -108,19 +110,39 @@ class _Multiplication(torch.autograd.Function):
         product, rows = ctx.product, half.flatten(0, -2)  # (n, in)
         parts = [of_output.flatten(0, -2) for of_output in of_outputs]
         of_rows = torch.cat(parts, -1) if len(parts) > 1 else parts[0]  # (n, out of all layers)
-        of_input = _multiply(of_rows, weight, ctx.input_dtype).view(half.shape) if ctx.needs_input_grad[0] else None
-        of_weights = _multiply(of_rows.mT, rows, torch.float32).split(product.sizes)
+        of_input = _of_input(of_rows, weight, ctx.input_dtype).view(half.shape) if ctx.needs_input_grad[0] else None
+        of_weights = _of_weight(of_rows, rows).split(product.sizes)
         if product.bias is None:
             return of_input, None, *of_weights
-        n_rows = len(of_rows)  # a product with ones is faster than a sum
-        ones = product.ones[:, :n_rows] if n_rows <= _MOST_ONES else of_rows.new_ones(1, n_rows)
-        of_biases = _multiply(ones, of_rows, torch.float32)[0].split(product.sizes)
+        of_biases = _of_bias(of_rows, product.ones).split(product.sizes)
         return of_input, None, *(tensor for both in zip(of_weights, of_biases, strict=True) for tensor in both)
 
 
-def _multiply(some: torch.Tensor, other: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
-    if dtype == torch.bfloat16:
-        return some @ other
-    if some.is_cuda:
-        return torch.mm(some, other, out_dtype=dtype)
-    return some.to(dtype) @ other.to(dtype)  # for tests on a processor: the same numbers, slowly
+def _linear(input: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
+    if input.is_cuda or not onednn.is_supported():
+        return torch.nn.functional.linear(input, weight, bias)
+    return onednn.linear(input, weight, bias)
+
+
+def _of_input(of_rows: torch.Tensor, weight: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
+    """Return the gradient of the input, (n, in), in its `dtype`."""
+    if of_rows.is_cuda and dtype == torch.float32:
+        return torch.mm(of_rows, weight, out_dtype=dtype)
+    return _linear(of_rows, weight.mT, None).to(dtype)
+
+
+def _of_weight(of_rows: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
+    """Return the gradient of the weight, (out, in) float32."""
+    if of_rows.is_cuda:
+        return torch.mm(of_rows.mT, rows, out_dtype=torch.float32)
+    product = onednn.product_over_rows(of_rows, rows) if onednn.is_supported() else of_rows.mT @ rows
+    return product.float()
+
+
+def _of_bias(of_rows: torch.Tensor, ones: torch.Tensor | None) -> torch.Tensor:
+    """Return the gradient of the bias, (out,) float32."""
+    if ones is None:
+        return of_rows.sum(0).float()
+    n_rows = len(of_rows)  # on a GPU, a product with ones is faster than a sum
+    ones = ones[:, :n_rows] if n_rows <= _MOST_ONES else of_rows.new_ones(1, n_rows)
+    return torch.mm(ones, of_rows, out_dtype=torch.float32)[0]

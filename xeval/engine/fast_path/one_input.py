@@ -1,0 +1,27 @@
+"""Linear layers that read one input and are computed as one product, though a model calls them one after the other."""
+
+import weakref
+from collections.abc import Callable, Sequence
+
+import torch
+
+
+class OneInput:
+    """`layers` that are always called with the same input: the first call computes the outputs of all."""
+
+    def __init__(self, layers: Sequence[torch.nn.Linear]) -> None:
+        self.layers, self.sizes = tuple(layers), [layer.out_features for layer in layers]
+        self._input: weakref.ref[torch.Tensor] | None = None  # the input that the waiting outputs were computed from
+        self._waiting: dict[torch.nn.Linear, torch.Tensor] = {}
+
+    def output(
+        self,
+        layer: torch.nn.Linear,
+        input: torch.Tensor,
+        outputs_of: Callable[[torch.Tensor], Sequence[torch.Tensor]],
+    ) -> torch.Tensor:
+        """Return the output of `layer`, one of the layers, whose outputs `outputs_of` returns in their order."""
+        if layer not in self._waiting or self._input is None or self._input() is not input:
+            outputs = outputs_of(input)
+            self._input, self._waiting = weakref.ref(input), dict(zip(self.layers, outputs, strict=True))
+        return self._waiting.pop(layer)
