@@ -41,7 +41,7 @@ test: setup ## run the tests, two at a time, in under 10 minutes on two cores
 test-slow: setup ## run the tests that take minutes each
 	$(BIN)/python -m pytest -m slow
 
-bench: setup ## compare the speed of training and evaluation with the transformers Trainer (11 minutes)
+bench: setup ## compare the speed of training and evaluation with the transformers Trainer (16 minutes)
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[bench]'
 	$(BIN)/python -m benchmarks
 
