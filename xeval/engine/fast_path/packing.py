@@ -64,15 +64,19 @@ def pack(
     runs = tuple(zip(counts.tolist(), (-distinct).tolist(), strict=True))
     longest = int(lengths[0])
     if granule:
-        n_filling = granule - int(offsets[-1]) % granule
-        padding = config.pad_token_id or 0
-        filling = {"input_ids": padding, "position_ids": padding if counts_from_padding(config) else 0}
-        inputs = {name: np.append(ids, np.full(n_filling, filling.get(name, 0))) for name, ids in inputs.items()}
+        n_filling, of_filling = granule - int(offsets[-1]) % granule, filling_token(config)
+        inputs = {name: np.append(ids, np.full(n_filling, of_filling[name])) for name, ids in inputs.items()}
         offsets, runs = np.append(offsets, offsets[-1] + n_filling), (*runs, (1, n_filling))
         longest = max(longest, n_filling)
     places = _to(np.argsort(order), device)
     sequences = Sequences(_to(offsets.astype(np.int32), device), runs, places, longest)
     return {name: _to(ids.astype(np.int64), device)[None] for name, ids in inputs.items()}, sequences
+
+
+def filling_token(config: PretrainedConfig) -> dict[str, int]:
+    """Return the model's inputs for a token of the sequence that fills a batch."""
+    padding = config.pad_token_id or 0
+    return {"input_ids": padding, "position_ids": padding if counts_from_padding(config) else 0, "token_type_ids": 0}
 
 
 def counts_from_padding(config: PretrainedConfig) -> bool:

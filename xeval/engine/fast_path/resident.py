@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from transformers import PretrainedConfig
 
-from xeval.engine.fast_path.packing import Sequences, counts_from_padding, positions_from_padding
+from xeval.engine.fast_path.packing import Sequences, counts_from_padding, filling_token, positions_from_padding
 from xeval.kinds.encoded import IGNORED, Encoded
 
 
@@ -18,17 +18,15 @@ class ResidentPairs:
         self.lengths_on_host = pairs.lengths  # (N,) int64
         self._granule = granule(pairs.lengths, batch_size)
         self.max_length = max(int(pairs.lengths.max()), self._granule)
-        padding = config.pad_token_id or 0
-        ids = np.append(pairs.input_ids, np.int32(padding))  # the last one fills the rest of a batch's shape
         from_start = np.arange(len(pairs.input_ids)) - np.repeat(pairs.offsets[:-1], pairs.lengths)
-        positions, of_filling = from_start, 0
+        columns = {"input_ids": pairs.input_ids, "position_ids": from_start}
         if counts_from_padding(config):
-            positions, of_filling = positions_from_padding(pairs.input_ids, pairs.offsets, padding), padding
-        columns = {"input_ids": ids, "position_ids": np.append(positions, of_filling)}
+            columns["position_ids"] = positions_from_padding(pairs.input_ids, pairs.offsets, config.pad_token_id or 0)
         if getattr(config, "type_vocab_size", 0) > 1:
-            columns["token_type_ids"] = np.append(pairs.token_type_ids, np.uint8(0))
+            columns["token_type_ids"] = pairs.token_type_ids
+        of_filling = filling_token(config)  # the last token fills the rest of a batch's shape
         self._columns = {
-            name: torch.from_numpy(column.astype(np.int32)).to(device)
+            name: torch.from_numpy(np.append(column.astype(np.int32), np.int32(of_filling[name]))).to(device)
             for name, column in columns.items()  # (total_tokens + 1,) each
         }
         self._starts = torch.from_numpy(pairs.offsets.astype(np.int64)).to(device)  # (N + 1,), the last for the filling
