@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch.profiler import profile
 
+from tests.helpers.attention import Attention
 from xeval.engine.devices import Compute
 from xeval.engine.fast_path.blocked_weights import blocked_weights
 from xeval.engine.fast_path.half_products import half_products
@@ -84,23 +85,12 @@ def test_float32_stays_exact():
         assert torch.equal(output(model, in_float32, 20), model(rows(20)))
 
 
-class Attention(torch.nn.Module):
-    def __init__(self) -> None:
-        super().__init__()
-        torch.manual_seed(0)
-        self.query, self.key, self.value = (torch.nn.Linear(72, n) for n in (8, 8, 16))
-
-    def forward(self, rows: torch.Tensor) -> torch.Tensor:
-        return torch.cat([layer(rows) for layer in (self.query, self.key, self.value)], -1)
-
-
 @torch.no_grad()
 def test_layers_of_one_input_are_one_product():
-    model = Attention().eval()
+    model = Attention(72).eval()
     with blocked_weights(model, IN_BFLOAT16), IN_BFLOAT16.autocast():
         expected = model(rows(20))
-    groups = [(model.query, model.key, model.value)]
-    with blocked_weights(model, IN_BFLOAT16, groups), IN_BFLOAT16.autocast(), profile() as profiler:
+    with blocked_weights(model, IN_BFLOAT16, [model.layers]), IN_BFLOAT16.autocast(), profile() as profiler:
         got = model(rows(20))
     torch.testing.assert_close(got, expected, rtol=2**-7, atol=2**-8)
     assert [event.name for event in profiler.events()].count("mkldnn::_linear_pointwise") == 1
@@ -111,8 +101,7 @@ def test_half_products_evaluate_with_blocked_weights():
     """A checkpoint is chosen in the middle of a training run."""
     model = network()
     expected = output(model, IN_BFLOAT16, 20)
-    with half_products(model):
-        assert torch.equal(output(model, IN_BFLOAT16, 20), expected)
-        model.train()
-        with IN_BFLOAT16.autocast():
-            model(rows(20))
+    with half_products(model), IN_BFLOAT16.autocast():
+        in_training = model.train()(rows(20))
+        assert torch.equal(output(model.eval(), IN_BFLOAT16, 20), expected)
+        assert torch.equal(model.train()(rows(20)), in_training)

@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from tests.helpers.attention import Attention
 from xeval.engine.fast_path import onednn
 from xeval.engine.fast_path.half_products import half_products
 
@@ -75,20 +76,10 @@ def test_model_is_restored_afterwards(is_training):
         assert torch.equal(model(x), before)
 
 
-class Attention(torch.nn.Module):
-    def __init__(self) -> None:
-        super().__init__()
-        torch.manual_seed(0)
-        self.query, self.key, self.value = (torch.nn.Linear(24, n) for n in (8, 8, 16))
-
-    def forward(self, rows: torch.Tensor) -> torch.Tensor:
-        return (self.query(rows) @ self.key(rows).mT).softmax(-1).to(rows.dtype) @ self.value(rows).to(rows.dtype)
-
-
 def test_merged_layers_keep_their_gradients():
-    plain, half = Attention(), Attention()
+    plain, half = Attention(24), Attention(24)
     expected = gradients(plain, x := rows()) | {"rows": x.grad}
-    with half_products(half, [(half.query, half.key, half.value)]):
+    with half_products(half, [half.layers]):
         got = gradients(half, x := rows()) | {"rows": x.grad}
     for name, gradient in expected.items():
         assert (got[name] - gradient).norm() < 2e-2 * gradient.norm(), name
@@ -106,15 +97,15 @@ class Multiplications(TorchDispatchMode):
 
 @pytest.mark.parametrize(("is_merged", "n_expected"), [(True, 1), (False, 3)])
 def test_merged_layers_are_one_product(is_merged, n_expected):
-    model = Attention()
-    groups = [(model.query, model.key, model.value)] if is_merged else []
+    model = Attention(24)
+    groups = [model.layers] if is_merged else []
     with half_products(model, groups), torch.autocast("cpu", dtype=torch.bfloat16), Multiplications() as counted:
         model(rows())
     assert counted.n == n_expected
 
 
 def test_merged_layers_do_not_mix_inputs():
-    model = Attention()
+    model = Attention(24)
     with half_products(model, [(model.key, model.value)]), torch.autocast("cpu", dtype=torch.bfloat16):
         some, other = rows(), rows() * 2
         model.key(some)  # value(some) is never requested

@@ -14,7 +14,7 @@ from xeval.engine.devices import Compute
 from xeval.engine.fast_path import onednn
 from xeval.engine.fast_path.acting_as import acting_as
 from xeval.engine.fast_path.half_products import HalfLinear
-from xeval.engine.fast_path.one_input import OneInput
+from xeval.engine.fast_path.one_input import OneInput, groups_of
 
 _PLAIN = (torch.nn.Linear, HalfLinear)  # a checkpoint is chosen while its layers are half products
 
@@ -30,9 +30,7 @@ def blocked_weights(
     if compute.device.type != "cpu" or compute.dtype != torch.bfloat16 or not onednn.is_supported():
         yield
         return
-    layers = [layer for layer in model.modules() if isinstance(layer, torch.nn.Linear) and type(layer) in _PLAIN]
-    grouped = {layer for group in of_one_input for layer in group}
-    groups = [*of_one_input, *((layer,) for layer in layers if layer not in grouped)]
+    groups = groups_of(model, of_one_input, _PLAIN)
     products = {group: _Product(group, compute.token_budget()) for group in groups}
     with acting_as(_BlockedLinear, {layer: {"blocked": products[group]} for group in groups for layer in group}):
         yield

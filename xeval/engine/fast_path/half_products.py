@@ -15,7 +15,7 @@ import torch
 
 from xeval.engine.fast_path import onednn
 from xeval.engine.fast_path.acting_as import acting_as
-from xeval.engine.fast_path.one_input import OneInput
+from xeval.engine.fast_path.one_input import OneInput, groups_of
 
 _MOST_ONES = 2**16  # rows of a batch; larger batches make their own ones
 
@@ -43,9 +43,7 @@ def half_products(
 
     `of_one_input` are groups of layers that are always called with the same input, one after the other.
     """
-    grouped = {layer for group in of_one_input for layer in group}
-    alone = [(layer,) for layer in model.modules() if type(layer) is torch.nn.Linear and layer not in grouped]
-    groups = [*of_one_input, *alone]
+    groups = groups_of(model, of_one_input)
     device = next(model.parameters()).device
     ones = torch.ones(1, _MOST_ONES, dtype=torch.bfloat16, device=device) if device.type == "cuda" else None
     products = [_Product(group, ones) for group in groups]

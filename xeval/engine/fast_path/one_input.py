@@ -6,6 +6,17 @@ from collections.abc import Callable, Sequence
 import torch
 
 
+def groups_of(
+    model: torch.nn.Module,
+    of_one_input: Sequence[tuple[torch.nn.Linear, ...]],
+    types: Sequence[type[torch.nn.Linear]] = (torch.nn.Linear,),
+) -> list[tuple[torch.nn.Linear, ...]]:
+    """Return the groups `of_one_input`, and each other linear layer of `model` of one of `types` as its own group."""
+    grouped = {layer for group in of_one_input for layer in group}
+    layers = [layer for layer in model.modules() if isinstance(layer, torch.nn.Linear) and type(layer) in types]
+    return [*of_one_input, *((layer,) for layer in layers if layer not in grouped)]
+
+
 class OneInput:
     """`layers` that are always called with the same input: the first call computes the outputs of all."""
 
