@@ -1,10 +1,12 @@
 """Attention over a packed batch on a processor, forward and backward, with one draw of dropout for all its sequences.
 
 torch's attention with dropout costs a dozen small autograd steps for each length in a batch. Here, a whole batch is one
-step. As there, products and softmax are computed in float32 if the model computes in bfloat16.
+step. As in torch, products and softmax are computed in float32 if the model computes in bfloat16. Vectors have to be
+copied for that, and are copied into one block for each length, so that products need no copies of their own.
 """
 
-from collections.abc import Iterator
+import math
+from functools import lru_cache
 from typing import Any
 
 import torch
@@ -20,18 +22,45 @@ def attend_with_dropout(
 
     Queries may be of first tokens only.
     """
-    exact = torch.promote_types(query.dtype, torch.float32)
     with torch.autocast(query.device.type, enabled=False):
-        together = (tensor.to(exact) for tensor in (query, key, value))
-        attended: torch.Tensor = _Attention.apply(*together, sequences.runs, dropout)  # type: ignore[no-untyped-call]
-        return attended.to(query.dtype)
+        attended: torch.Tensor = _Attention.apply(query, key, value, sequences.runs, dropout)  # type: ignore[no-untyped-call]
+        return attended
 
 
-def _by_length(tensor: torch.Tensor, runs: tuple[tuple[int, int], ...], of_first: bool = False) -> Iterator[Any]:
-    """Yield a view on (tokens, heads, size) for each run of sequences: (n, heads, length, size)."""
-    sizes = [n if of_first else n * length for n, length in runs]
-    for (n, _), part in zip(runs, tensor.split(sizes), strict=True):
-        yield part.unflatten(0, (n, -1)).transpose(1, 2)
+class _Layout:
+    """An order of vectors, (tokens, heads, size): as they come or, `in_blocks`, heads before tokens in each run."""
+
+    def __init__(self, runs: tuple[tuple[int, int], ...], heads: int, device: torch.device, in_blocks: bool) -> None:
+        self.shapes = [(n, heads, length) for n, length in runs]
+        self._sizes = [math.prod(shape) for shape in self.shapes]
+        self._taken = self._back = None
+        if in_blocks:
+            place = torch.arange(sum(self._sizes), device=device)
+            parts = zip(runs, place.split(self._sizes), strict=True)
+            self._taken = torch.cat([part.view(n, length, heads).mT.flatten() for (n, length), part in parts])
+            self._back = torch.empty_like(place).index_copy_(0, self._taken, place)
+
+    def rows(self, vectors: torch.Tensor) -> torch.Tensor:
+        """Return (tokens, heads, size) as (tokens · heads, size) in this order, in float32 or a wider type."""
+        rows = vectors.reshape(-1, vectors.shape[-1])
+        rows = rows if self._taken is None else rows.index_select(0, self._taken)
+        return rows.to(torch.promote_types(rows.dtype, torch.float32))
+
+    def vectors(self, rows: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
+        """Return (tokens, heads, size) from what `rows` returned."""
+        rows = rows.to(dtype)
+        rows = rows if self._back is None else rows.index_select(0, self._back)
+        return rows.view(-1, self.shapes[0][1], rows.shape[-1])
+
+    def runs(self, rows: torch.Tensor) -> list[torch.Tensor]:
+        """Return views of `rows`, (n, heads, length, size) for each run of `n` sequences of one length."""
+        parts = zip(self.shapes, rows.split(self._sizes), strict=True)
+        if self._taken is None:
+            return [part.view(n, length, heads, -1).transpose(1, 2) for (n, heads, length), part in parts]
+        return [part.view(n, heads, length, -1) for (n, heads, length), part in parts]
+
+
+_layout = lru_cache(maxsize=4)(_Layout)  # all layers of a model share theirs
 
 
 class _Attention(torch.autograd.Function):
@@ -44,33 +73,53 @@ class _Attention(torch.autograd.Function):
         runs: tuple[tuple[int, int], ...],
         dropout: float,
     ) -> torch.Tensor:
-        ctx.runs, ctx.of_first, ctx.scale = runs, len(query) < len(key), query.shape[-1] ** -0.5
-        query = query * ctx.scale
+        dtype, (_, heads, size) = query.dtype, query.shape
+        of_first = len(query) < len(key)  # they attend too little for blocks to pay
+        in_blocks = dtype == torch.bfloat16 and not of_first
+        own_runs = tuple((n, 1) for n, _ in runs) if of_first else runs
+        own, whole = (_layout(each, heads, query.device, in_blocks) for each in (own_runs, runs))
+        ctx.own, ctx.whole, ctx.scale = own, whole, size**-0.5
+        ctx.shapes = [(*queries, keys) for queries, (*_, keys) in zip(own.shapes, whole.shapes, strict=True)]
+        query, key, value = own.rows(query) * ctx.scale, whole.rows(key), whole.rows(value)
+        p = query.new_empty(sum(map(math.prod, ctx.shapes)))  # the probability of each key for each query
+        mask = scaled_mask(p.shape, dropout, p.dtype).to(p.device)
+        for part, q, k in zip(_parts(p, ctx.shapes), own.runs(query), whole.runs(key), strict=True):
+            torch.softmax(_multiply(q, k.mT, out=part), -1, out=part)
         attended = torch.empty_like(query)
-        shapes = [(n, query.shape[1], 1 if ctx.of_first else length, length) for n, length in runs]
-        sizes = [torch.Size(shape).numel() for shape in shapes]
-        mask = scaled_mask(torch.Size([sum(sizes)]), dropout, query.dtype).to(query.device)
-        ctx.masks = [part.view(shape) for part, shape in zip(mask.split(sizes), shapes, strict=True)]
-        ctx.probabilities = []  # (n, heads, length, length) each
-        parts = (_by_length(query, runs, ctx.of_first), _by_length(key, runs), _by_length(value, runs), ctx.masks)
-        for out, q, k, v, kept in zip(_by_length(attended, runs, ctx.of_first), *parts, strict=True):
-            ctx.probabilities.append((q @ k.mT).softmax(-1))
-            out.copy_((ctx.probabilities[-1] * kept) @ v)
-        ctx.save_for_backward(query, key, value)
-        return attended
+        for weights, v, out in zip(_parts(p * mask, ctx.shapes), whole.runs(value), own.runs(attended), strict=True):
+            _multiply(weights, v, out=out)
+        ctx.save_for_backward(query, key, value, p, mask)
+        return own.vectors(attended, dtype)
 
     @staticmethod
     def backward(ctx: Any, of_attended: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
-        query, key, value = ctx.saved_tensors
+        own, whole, shapes, dtype = ctx.own, ctx.whole, ctx.shapes, of_attended.dtype
+        query, key, value, p, mask = ctx.saved_tensors
+        of_out = own.runs(own.rows(of_attended))
         of_query, of_key, of_value = torch.empty_like(query), torch.empty_like(key), torch.empty_like(value)
-        whole = (_by_length(tensor, ctx.runs) for tensor in (key, value, of_key, of_value))
-        first = (_by_length(tensor, ctx.runs, ctx.of_first) for tensor in (query, of_query, of_attended))
-        for k, v, of_k, of_v, q, of_q, of_out, p, kept in zip(
-            *whole, *first, ctx.probabilities, ctx.masks, strict=True
+        for weights, of_o, of_v in zip(_parts(p * mask, shapes), of_out, whole.runs(of_value), strict=True):
+            _multiply(weights.mT, of_o, out=of_v)
+        of_p = torch.empty_like(p)
+        for of_part, of_o, v in zip(_parts(of_p, shapes), of_out, whole.runs(value), strict=True):
+            _multiply(of_o, v.mT, out=of_part)
+        of_p.mul_(mask)
+        for of_part, product in zip(_parts(of_p, shapes), _parts(of_p * p, shapes), strict=True):
+            of_part.sub_(product.sum(-1, keepdim=True))
+        of_scores = _parts(of_p.mul_(p), shapes)
+        for of_s, q, k, of_q, of_k in zip(
+            of_scores, own.runs(query), whole.runs(key), own.runs(of_query), whole.runs(of_key), strict=True
         ):
-            of_v.copy_((p * kept).mT @ of_out)
-            of_p = (of_out @ v.mT).mul_(kept)
-            of_scores = (of_p - (of_p * p).sum(-1, keepdim=True)).mul_(p)
-            of_q.copy_(of_scores @ k)
-            of_k.copy_(of_scores.mT @ q)
-        return of_query.mul_(ctx.scale), of_key, of_value, None, None
+            _multiply(of_s, k, out=of_q)
+            _multiply(of_s.mT, q, out=of_k)
+        of_query.mul_(ctx.scale)
+        return own.vectors(of_query, dtype), whole.vectors(of_key, dtype), whole.vectors(of_value, dtype), None, None
+
+
+def _multiply(some: torch.Tensor, other: torch.Tensor, out: torch.Tensor) -> torch.Tensor:
+    return torch.matmul(some, other, out=out) if out.is_contiguous() else out.copy_(some @ other)
+
+
+def _parts(numbers: torch.Tensor, shapes: list[tuple[int, ...]]) -> list[torch.Tensor]:
+    """Return views of consecutive `numbers` in these `shapes`."""
+    parts = numbers.split([math.prod(shape) for shape in shapes])
+    return [part.view(shape) for part, shape in zip(parts, shapes, strict=True)]
