@@ -85,7 +85,7 @@ def _load() -> str:
 
 def _bfloat16_instructions() -> str:
     """Return which instructions the processor has for bfloat16, which decide how fast bfloat16 is there."""
-    capabilities: dict[str, object] = getattr(torch.cpu, "get_capabilities", dict)()  # torch 2.11 lacks it
+    capabilities = devices.processor_capabilities()
     names = [name for name in ("amx_bf16", "avx512_bf16") if capabilities.get(name)]
     return " and ".join(names) if names else "no bfloat16 instructions" if capabilities else "instructions not known"
 

@@ -22,14 +22,23 @@ def gradients(model: torch.nn.Module, rows: torch.Tensor) -> dict[str, torch.Ten
     return {name: parameter.grad for name, parameter in model.named_parameters()} | {"rows": rows.grad}
 
 
+def compute_in_halves(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let any processor compute as one with AMX, and every product as one that would leave a thread idle."""
+    monkeypatch.setattr(onednn, "has_amx", onednn.is_supported)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
+    monkeypatch.setattr(onednn, "leaves_a_thread_idle", lambda n_rows, n_outputs: True)
+
+
 def rows(device: str = "cpu") -> torch.Tensor:
     return torch.randn(2, 50, 24, generator=torch.Generator().manual_seed(1)).to(device).requires_grad_()
 
 
-@pytest.mark.parametrize("has_onednn", [True, False])
-def test_gradients_match_autocast_up_to_rounding(monkeypatch, has_onednn):
-    if not has_onednn:
+@pytest.mark.parametrize("means", ["torch", "oneDNN", "oneDNN, in halves"])
+def test_gradients_match_autocast_up_to_rounding(monkeypatch, means):
+    if means == "torch":
         monkeypatch.setattr(onednn, "is_supported", lambda: False)
+    if means == "oneDNN, in halves":
+        compute_in_halves(monkeypatch)
     plain, half = network(), network()
     expected = gradients(plain, rows())
     with half_products(half):
@@ -54,7 +63,10 @@ def test_rounding_error_is_smaller_than_autocasts():
     assert error(of_half) < error(of_autocast)
 
 
-def test_refresh_copies_changed_weights():
+@pytest.mark.parametrize("in_halves", [False, True])
+def test_refresh_copies_changed_weights(monkeypatch, in_halves):
+    if in_halves:
+        compute_in_halves(monkeypatch)
     model, x = network(), rows()
     with half_products(model) as weights, torch.autocast("cpu", dtype=torch.bfloat16):
         before = model(x)
@@ -62,7 +74,10 @@ def test_refresh_copies_changed_weights():
             model[0].weight.mul_(2)
         assert torch.equal(model(x), before)
         weights.refresh()
-        assert not torch.equal(model(x), before)
+        after = model(x)
+        assert not torch.equal(after, before)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        torch.testing.assert_close(model(x), after, rtol=2**-7, atol=2**-7)
 
 
 @pytest.mark.parametrize("is_training", [True, False])

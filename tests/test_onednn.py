@@ -36,6 +36,14 @@ def test_transposed_weight():
     assert_near(onednn.linear(rows, weight.mT, None), rows.double() @ weight.double())
 
 
+@pytest.mark.parametrize("bias", [None, half(130)], ids=["no bias", "bias"])
+@pytest.mark.parametrize("shape", [(66,), (1, 10), (3, 22)])
+def test_linear_in_halves(shape, bias):
+    rows, weight = half(*shape, 72), half(130, 72)
+    got = onednn.linear_in_halves(rows, torch.stack([weight, weight]), bias)
+    assert_near(got, rows.double() @ weight.double().T + (0 if bias is None else bias.double()))
+
+
 @pytest.mark.parametrize(("a", "b"), [(48, 48), (24, 100), (100, 24), (1, 7)])
 def test_product_over_rows(a, b):
     some, other = half(65, a), half(65, b)

@@ -171,9 +171,16 @@ def _has_fast_bfloat16(device: torch.device) -> bool:
         return torch.version.hip is not None or torch.cuda.get_device_capability(device) >= (8, 0)
     if device.type != "cpu":
         return False
-    capabilities: dict[str, object] = getattr(torch.cpu, "get_capabilities", dict)()  # torch 2.11 lacks it
+    capabilities = processor_capabilities()
     is_amd = "AMD" in str(capabilities.get("cpu_name", ""))
     return bool(capabilities.get("amx_bf16") or (capabilities.get("avx512_bf16") and is_amd))
+
+
+@cache
+def processor_capabilities() -> dict[str, object]:
+    """Return the name of this processor and which instructions it has, as far as torch says so."""
+    capabilities: dict[str, object] = getattr(torch.cpu, "get_capabilities", dict)()  # torch 2.11 lacks it
+    return capabilities
 
 
 @cache

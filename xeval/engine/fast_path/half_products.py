@@ -3,8 +3,9 @@
 Under autocast, every linear layer casts its weight, bias and input in the forward pass, and their gradients in the
 backward pass; on a GPU, most launches of a training step are such casts. Here, weights have copies in bfloat16, made
 once after each optimizer step. Layers that read the same input are one product, which uses a processor with AMX better
-than three narrow ones. On a GPU, products return their gradients directly in float32, with the sums that tensor cores
-keep anyway. The products stay the same, and a GPU rounds gradients once less.
+than three narrow ones, and products that would leave one of two threads idle there are computed in halves. On a GPU,
+products return their gradients directly in float32, with the sums that tensor cores keep anyway. The products stay the
+same, and a GPU rounds gradients once less.
 """
 
 from collections.abc import Iterator, Sequence
@@ -24,6 +25,7 @@ class HalfWeights:
     """Copies in bfloat16 of the weights of linear layers."""
 
     def __init__(self, products: Sequence["_Product"]) -> None:
+        self._products = products
         self._masters = [tensor for product in products for tensor in product.masters]
         self._copies = [tensor for product in products for tensor in product.copies]
         self.refresh()
@@ -33,6 +35,8 @@ class HalfWeights:
         """Copy the weights as they are now; call this after each change of the weights."""
         if self._masters:
             torch._foreach_copy_(self._copies, self._masters)
+        for product in self._products:
+            product.weights[1:] = product.weight
 
 
 @contextmanager
@@ -66,7 +70,9 @@ class _Product:
         self._together, self.ones = OneInput(layers), ones
         self.sizes = self._together.sizes
         first = layers[0].weight  # (out, in)
-        self.weight = first.new_empty(sum(self.sizes), first.shape[1], dtype=torch.bfloat16)
+        n_copies = 2 if ones is None and onednn.has_amx() and torch.get_num_threads() == 2 else 1
+        self.weights = first.new_empty(n_copies, sum(self.sizes), first.shape[1], dtype=torch.bfloat16)
+        self.weight = self.weights[0]
         self.bias = None if layers[0].bias is None else first.new_empty(sum(self.sizes), dtype=torch.bfloat16)
 
     @property
@@ -97,18 +103,18 @@ class _Multiplication(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, input: torch.Tensor, product: _Product, *_: torch.Tensor) -> tuple[torch.Tensor, ...]:
         """Return (..., out) bfloat16 for each layer; `input` is (..., in), float32 or bfloat16."""
-        half, weight = input.to(torch.bfloat16), product.weight
-        ctx.save_for_backward(half, weight)
+        half, weights = input.to(torch.bfloat16), product.weights
+        ctx.save_for_backward(half, weights)
         ctx.product, ctx.input_dtype = product, input.dtype
-        return tuple(_linear(half, weight, product.bias).split(product.sizes, -1))
+        return tuple(_linear(half, weights, product.bias).split(product.sizes, -1))
 
     @staticmethod
     def backward(ctx: Any, *of_outputs: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
-        half, weight = ctx.saved_tensors
+        half, weights = ctx.saved_tensors
         product, rows = ctx.product, half.flatten(0, -2)  # (n, in)
         parts = [of_output.flatten(0, -2) for of_output in of_outputs]
         of_rows = torch.cat(parts, -1) if len(parts) > 1 else parts[0]  # (n, out of all layers)
-        of_input = _of_input(of_rows, weight, ctx.input_dtype).view(half.shape) if ctx.needs_input_grad[0] else None
+        of_input = _of_input(of_rows, weights, ctx.input_dtype).view(half.shape) if ctx.needs_input_grad[0] else None
         of_weights = _of_weight(of_rows, rows).split(product.sizes)
         if product.bias is None:
             return of_input, None, *of_weights
@@ -116,17 +122,22 @@ class _Multiplication(torch.autograd.Function):
         return of_input, None, *(tensor for both in zip(of_weights, of_biases, strict=True) for tensor in both)
 
 
-def _linear(input: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
+def _linear(input: torch.Tensor, weights: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
+    """Return (..., out); `weights` are equal copies of a weight, (copies, out, in)."""
+    n_copies, n_outputs, _ = weights.shape
+    n_rows = input.shape[:-1].numel()
     if input.is_cuda or not onednn.is_supported():
-        return torch.nn.functional.linear(input, weight, bias)
-    return onednn.linear(input, weight, bias)
+        return torch.nn.functional.linear(input, weights[0], bias)
+    if n_copies == 2 and n_rows % 2 == 0 and onednn.leaves_a_thread_idle(n_rows, n_outputs):
+        return onednn.linear_in_halves(input, weights, bias)
+    return onednn.linear(input, weights[0], bias)
 
 
-def _of_input(of_rows: torch.Tensor, weight: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
+def _of_input(of_rows: torch.Tensor, weights: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
     """Return the gradient of the input, (n, in), in its `dtype`."""
     if of_rows.is_cuda and dtype == torch.float32:
-        return torch.mm(of_rows, weight, out_dtype=dtype)
-    return _linear(of_rows, weight.mT, None).to(dtype)
+        return torch.mm(of_rows, weights[0], out_dtype=dtype)
+    return _linear(of_rows, weights.mT, None).to(dtype)
 
 
 def _of_weight(of_rows: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:

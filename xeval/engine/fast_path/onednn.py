@@ -7,6 +7,8 @@ from functools import cache
 
 import torch
 
+from xeval.engine.devices import processor_capabilities
+
 _NAMES = ("_is_mkldnn_bf16_supported", "_linear_pointwise", "_reorder_linear_weight")
 
 
@@ -24,6 +26,31 @@ def linear(input: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None)
     """
     output: torch.Tensor = torch.ops.mkldnn._linear_pointwise(input, weight, bias, "none", [], "")
     return output
+
+
+@cache
+def has_amx() -> bool:
+    """Return whether this processor multiplies bfloat16 in tiles."""
+    return is_supported() and bool(processor_capabilities().get("amx_bf16"))
+
+
+def leaves_a_thread_idle(n_rows: int, n_outputs: int) -> bool:
+    """Return whether oneDNN computes such a product, (n_rows, n_outputs), on one of two threads.
+
+    With AMX, it takes the blocks that are most efficient for each thread, even if a single thread then does everything:
+    `find_best_blocking` in oneDNN's src/cpu/x64/matmul/amx_blocking_heuristics.cpp.
+    """
+    return n_outputs <= n_rows < 2 * n_outputs
+
+
+def linear_in_halves(input: torch.Tensor, weights: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
+    """Return what `linear` does, for an even number of rows; each of two threads multiplies half of them.
+
+    `weights` are two copies of the weight, (2, out, in), since oneDNN would copy a weight that both halves share.
+    """
+    halves = input.reshape(2, -1, input.shape[-1])
+    output = torch.bmm(halves, weights.mT) if bias is None else torch.baddbmm(bias, halves, weights.mT)
+    return output.view(*input.shape[:-1], -1)
 
 
 def in_blocks(weight: torch.Tensor, n_rows: int) -> torch.Tensor:
