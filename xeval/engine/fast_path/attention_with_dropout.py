@@ -79,47 +79,42 @@ class _Attention(torch.autograd.Function):
         own_runs = tuple((n, 1) for n, _ in runs) if of_first else runs
         own, whole = (_layout(each, heads, query.device, in_blocks) for each in (own_runs, runs))
         ctx.own, ctx.whole, ctx.scale = own, whole, size**-0.5
-        ctx.shapes = [(*queries, keys) for queries, (*_, keys) in zip(own.shapes, whole.shapes, strict=True)]
         query, key, value = own.rows(query) * ctx.scale, whole.rows(key), whole.rows(value)
-        p = query.new_empty(sum(map(math.prod, ctx.shapes)))  # the probability of each key for each query
-        mask = scaled_mask(p.shape, dropout, p.dtype).to(p.device)
-        for part, q, k in zip(_parts(p, ctx.shapes), own.runs(query), whole.runs(key), strict=True):
-            torch.softmax(_multiply(q, k.mT, out=part), -1, out=part)
+        shapes = [(*queries, keys) for queries, (*_, keys) in zip(own.shapes, whole.shapes, strict=True)]
+        sizes = [math.prod(shape) for shape in shapes]
+        mask = scaled_mask(torch.Size([sum(sizes)]), dropout, query.dtype).to(query.device)
+        ctx.masks = [part.view(shape) for part, shape in zip(mask.split(sizes), shapes, strict=True)]
+        ctx.probabilities = []  # (n, heads, queries, keys) each
         attended = torch.empty_like(query)
-        for weights, v, out in zip(_parts(p * mask, ctx.shapes), whole.runs(value), own.runs(attended), strict=True):
-            _multiply(weights, v, out=out)
-        ctx.save_for_backward(query, key, value, p, mask)
+        for q, k, v, kept, out in zip(
+            own.runs(query), whole.runs(key), whole.runs(value), ctx.masks, own.runs(attended), strict=True
+        ):
+            ctx.probabilities.append((q @ k.mT).softmax(-1))
+            _multiply(ctx.probabilities[-1] * kept, v, out)
+        ctx.save_for_backward(query, key, value)
         return own.vectors(attended, dtype)
 
     @staticmethod
     def backward(ctx: Any, of_attended: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
-        own, whole, shapes, dtype = ctx.own, ctx.whole, ctx.shapes, of_attended.dtype
-        query, key, value, p, mask = ctx.saved_tensors
-        of_out = own.runs(own.rows(of_attended))
+        own, whole, dtype = ctx.own, ctx.whole, of_attended.dtype
+        query, key, value = ctx.saved_tensors
         of_query, of_key, of_value = torch.empty_like(query), torch.empty_like(key), torch.empty_like(value)
-        for weights, of_o, of_v in zip(_parts(p * mask, shapes), of_out, whole.runs(of_value), strict=True):
-            _multiply(weights.mT, of_o, out=of_v)
-        of_p = torch.empty_like(p)
-        for of_part, of_o, v in zip(_parts(of_p, shapes), of_out, whole.runs(value), strict=True):
-            _multiply(of_o, v.mT, out=of_part)
-        of_p.mul_(mask)
-        for of_part, product in zip(_parts(of_p, shapes), _parts(of_p * p, shapes), strict=True):
-            of_part.sub_(product.sum(-1, keepdim=True))
-        of_scores = _parts(of_p.mul_(p), shapes)
-        for of_s, q, k, of_q, of_k in zip(
-            of_scores, own.runs(query), whole.runs(key), own.runs(of_query), whole.runs(of_key), strict=True
+        by_query = (own.runs(rows) for rows in (query, of_query, own.rows(of_attended)))
+        by_key = (whole.runs(rows) for rows in (key, value, of_key, of_value))
+        for q, of_q, of_out, k, v, of_k, of_v, p, kept in zip(
+            *by_query, *by_key, ctx.probabilities, ctx.masks, strict=True
         ):
-            _multiply(of_s, k, out=of_q)
-            _multiply(of_s.mT, q, out=of_k)
+            _multiply((p * kept).mT, of_out, of_v)
+            of_p = (of_out @ v.mT).mul_(kept)
+            of_scores = (of_p - (of_p * p).sum(-1, keepdim=True)).mul_(p)
+            _multiply(of_scores, k, of_q)
+            _multiply(of_scores.mT, q, of_k)
         of_query.mul_(ctx.scale)
         return own.vectors(of_query, dtype), whole.vectors(of_key, dtype), whole.vectors(of_value, dtype), None, None
 
 
-def _multiply(some: torch.Tensor, other: torch.Tensor, out: torch.Tensor) -> torch.Tensor:
-    return torch.matmul(some, other, out=out) if out.is_contiguous() else out.copy_(some @ other)
-
-
-def _parts(numbers: torch.Tensor, shapes: list[tuple[int, ...]]) -> list[torch.Tensor]:
-    """Return views of consecutive `numbers` in these `shapes`."""
-    parts = numbers.split([math.prod(shape) for shape in shapes])
-    return [part.view(shape) for part, shape in zip(parts, shapes, strict=True)]
+def _multiply(some: torch.Tensor, other: torch.Tensor, out: torch.Tensor) -> None:
+    if out.is_contiguous():
+        torch.matmul(some, other, out=out)
+    else:  # copies faster by itself
+        out.copy_(some @ other)
