@@ -25,9 +25,9 @@ class HalfWeights:
     """Copies in bfloat16 of the weights of linear layers."""
 
     def __init__(self, products: Sequence["_Product"]) -> None:
-        self._products = products
         self._masters = [tensor for product in products for tensor in product.masters]
         self._copies = [tensor for product in products for tensor in product.copies]
+        self._seconds = [(second, product.weight) for product in products for second in product.weights[1:]]
         self.refresh()
 
     @torch.no_grad()
@@ -35,8 +35,8 @@ class HalfWeights:
         """Copy the weights as they are now; call this after each change of the weights."""
         if self._masters:
             torch._foreach_copy_(self._copies, self._masters)
-        for product in self._products:
-            product.weights[1:] = product.weight
+        for second, first in self._seconds:
+            second.copy_(first)
 
 
 @contextmanager

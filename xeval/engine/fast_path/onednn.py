@@ -28,7 +28,6 @@ def linear(input: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None)
     return output
 
 
-@cache
 def has_amx() -> bool:
     """Return whether this processor multiplies bfloat16 in tiles."""
     return is_supported() and bool(processor_capabilities().get("amx_bf16"))
