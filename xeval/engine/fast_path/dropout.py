@@ -9,7 +9,6 @@ import torch
 from xeval.engine.fast_path.acting_as import acting_as
 
 _STEPS = 2**16  # rates are exact to within 1 / 2**17, and at least 1 / 2**16
-_ONE = 0x3F80  # the bits of 1.0 in bfloat16
 
 
 def scaled_mask(shape: torch.Size, rate: float, dtype: torch.dtype) -> torch.Tensor:
@@ -18,9 +17,11 @@ def scaled_mask(shape: torch.Size, rate: float, dtype: torch.dtype) -> torch.Ten
     n_words = -(-shape.numel() // 4)  # of 64 bits, enough to decide on four numbers each
     drawn = torch.from_numpy(np.random.SFC64(seed).random_raw(n_words).view(np.int16))[: shape.numel()]
     least = max(1, round(rate * _STEPS)) - _STEPS // 2  # that stays
-    # Comparing and casting booleans takes twice as long as this arithmetic on the bits of bfloat16.
-    stays = drawn.clamp_(least - 1, least).sub_(least - 1).mul_(_ONE).view(torch.bfloat16)
-    return stays.view(shape).to(dtype).mul_(1 / (1 - rate))
+    stays = drawn.ge_(least).view(shape)  # 1 or 0, in place: booleans take several times as long to make and to cast
+    if dtype == torch.bfloat16:
+        scale = torch.tensor(1 / (1 - rate), dtype=dtype)
+        return stays.mul_(int(scale.view(torch.int16))).view(dtype)  # the scale's bits or none, without a cast
+    return stays.to(dtype).mul_(1 / (1 - rate))
 
 
 class _Dropout(torch.nn.Dropout):
