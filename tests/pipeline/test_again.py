@@ -2,10 +2,11 @@
 
 import re
 import shutil
+from pathlib import Path
 
 import pytest
 from test_breakdowns import with_no_numbers
-from test_nothing_twice import with_scores_of_other_weights
+from test_nothing_twice import InterruptedAtStep, with_scores_of_other_weights
 from world import Notes, World, forbid, record_of
 
 import xeval
@@ -14,6 +15,7 @@ from tests.helpers import tiny
 from xeval.definitions.registry import find_task
 from xeval.engine import environment
 from xeval.judging.health import collapse
+from xeval.results.candidates import load_checkpoints
 from xeval.results.store import load_runs
 from xeval.runs.grid import reproduce
 from xeval.support.cache import clear
@@ -203,10 +205,16 @@ def test_own_task_named_xnli_uses_its_own_labels(empty):
     assert "where chance is 50.0 %" in collapse(record.model_copy(update={"scores": {"en": score}}))
 
 
-def test_scores_of_two_metrics_are_never_in_one_record(tmp_path):
-    path = tmp_path / "pos-mini.toml"
+def pos_mini_by_f1(folder: Path) -> Path:
+    """Return the task pos-mini as a file in `folder`, with another metric."""
+    path = folder / "pos-mini.toml"
     text = find_task("pos-mini")[0].read_text(encoding="utf-8")
     path.write_text(text.replace('metric = "token_accuracy"', 'metric = "udpos_f1"'), encoding="utf-8")
+    return path
+
+
+def test_scores_of_two_metrics_are_never_in_one_record(tmp_path):
+    path = pos_mini_by_f1(tmp_path)
     options = {"max_train": 32, "max_eval": 12, "results": tmp_path / "results", "device": "cpu"}
     [before] = xeval.run("pos-mini", ["mini-distilmbert"], languages=["en"], overrides={"max_steps": 1}, **options)
     said = "is scored by token accuracy, and task pos-mini now by UDPOS F1; use another --results folder"
@@ -217,12 +225,42 @@ def test_scores_of_two_metrics_are_never_in_one_record(tmp_path):
 
 def test_checkpoint_chosen_by_another_metric_is_not_used(tmp_path):
     """It was, with other test rows than those of the run by that metric, and its development scores as well."""
-    path = tmp_path / "pos-mini.toml"
-    text = find_task("pos-mini")[0].read_text(encoding="utf-8")
-    path.write_text(text.replace('metric = "token_accuracy"', 'metric = "udpos_f1"'), encoding="utf-8")
+    path = pos_mini_by_f1(tmp_path)
     options = {"languages": ["en"], "results": tmp_path / "results", "device": "cpu", "max_train": 32}
     options |= {"overrides": {"max_steps": 8, "evaluate_every_steps": 8}}
     [by_accuracy] = xeval.run("pos-mini", ["mini-distilmbert"], max_eval=12, **options)
     [by_f1] = xeval.run(str(path), ["mini-distilmbert"], max_eval=13, **options)
     [accuracy], [f1] = (record.training.selection_curve for record in (by_accuracy, by_f1))
     assert accuracy.loss == f1.loss and accuracy.value != f1.value
+
+
+def test_interrupted_training_does_not_resume_under_another_metric(tmp_path, monkeypatch):
+    """Its best checkpoint so far was chosen by the metric that the task had then, and its curves are in that metric."""
+    monkeypatch.setattr("xeval.engine.snapshots.Snapshots.is_due", lambda self: True)
+    monkeypatch.setenv("XEVAL_CACHE", str(tmp_path / "cache"))
+    options = {"languages": ["en"], "device": "cpu", "max_train": 32, "max_eval": 12, "every_checkpoint": True}
+    options |= {"overrides": {"batch_size": 8, "epochs": 2, "evaluate_every_steps": 2}}
+    with pytest.raises(KeyboardInterrupt):
+        xeval.run("pos-mini", ["mini-distilmbert"], results=tmp_path / "a", reporter=InterruptedAtStep(6), **options)
+    path = pos_mini_by_f1(tmp_path)
+    xeval.run(str(path), ["mini-distilmbert"], results=tmp_path / "a", **options)
+    monkeypatch.setenv("XEVAL_CACHE", str(tmp_path / "another-cache"))
+    xeval.run(str(path), ["mini-distilmbert"], results=tmp_path / "b", **options)
+    [resumed], [whole] = (load_runs(tmp_path / name) for name in "ab")
+    curves = [(run.record.training.selection_curve, run.record.training.chosen_step) for run in (resumed, whole)]
+    assert curves[0] == curves[1]
+    at_steps = [
+        [(each.step, each.scores["en"].value) for each in load_checkpoints(run.folder, run.record).checkpoints]
+        for run in (resumed, whole)
+    ]
+    assert at_steps[0] == at_steps[1]
+
+
+def test_trial_by_another_metric_is_not_used(tmp_path):
+    options = {"languages": ["en"], "device": "cpu", "max_train": 32, "max_eval": 12, "results": tmp_path / "results"}
+    options |= {"sweep": {"learning_rate": [1e-3, 2e-3]}, "overrides": {"max_steps": 2}}
+    xeval.run("pos-mini", ["mini-distilmbert"], **options)
+    shutil.rmtree(load_runs(tmp_path / "results")[0].folder)  # as if interrupted after the trials
+    said = "is scored by token accuracy, and task pos-mini now by UDPOS F1; use another --results folder"
+    with pytest.raises(StoreError, match=said):
+        xeval.run(str(pos_mini_by_f1(tmp_path)), ["mini-distilmbert"], **options)

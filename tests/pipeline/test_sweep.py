@@ -225,7 +225,7 @@ def test_only_the_record_of_a_trial_is_kept(swept):
     for trial in known_trials(swept.results, "mini-pairs"):
         assert {path.name for path in trial.folder.iterdir()} <= {"trial.json", ".lock"}
         assert not weights_folder(trial.record.identity).exists()
-        assert not checkpoints_folder(trial.record.identity).exists()
+        assert not checkpoints_folder(trial.record.identity, trial.record.metric).exists()
 
 
 # ── with and without ──

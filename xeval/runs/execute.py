@@ -104,9 +104,10 @@ class OneRun:
             check_metric(record, spec.task, folder)  # now, before other runs of a grid are trained
         self.identity = record.identity if record is not None else spec.identity()
         self.sweep = spec.sweep or (record.sweep if record is not None else None)
-        self.snapshots = Snapshots(checkpoints_folder(self.identity), reporter.say)
+        self.state_folder = checkpoints_folder(self.identity, spec.task.metric)  # of the training
+        self.snapshots = Snapshots(self.state_folder, reporter.say)
         self.listeners = Listeners(callbacks, spec.compute.device, self._say)
-        self.gathered = GatheredPredictions(checkpoints_folder(self.identity) / "evaluated")
+        self.gathered = GatheredPredictions(self.state_folder / "evaluated")
         self.model_of_trial: Any = None  # the checkpoint's own, if the comparison before the run kept it for the run
 
     def may_read(self, languages: Sequence[str]) -> list[str]:
@@ -188,7 +189,7 @@ class OneRun:
 
         The weights are deleted, and nothing is written to the run's folder.
         """
-        with held_in_cache(checkpoints_folder(self.identity), self._say), ExitStack() as until_kept:
+        with held_in_cache(self.state_folder, self._say), ExitStack() as until_kept:
             try:
                 _, record = self._train(
                     load_tokenizer(self.spec.checkpoint, self.spec.recipe.max_length), None, until_kept
@@ -256,7 +257,7 @@ class OneRun:
         spec = self.spec
         tokenizer = load_tokenizer(spec.checkpoint, spec.recipe.max_length)
         # Other results folders share the cache.
-        with held_in_cache(checkpoints_folder(self.identity), self._say), ExitStack() as until_kept:
+        with held_in_cache(self.state_folder, self._say), ExitStack() as until_kept:
             try:
                 model, record, missing = self._weights(tokenizer, record, missing, unknown, until_kept)
                 status = "incomplete" if missing else "complete"

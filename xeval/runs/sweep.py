@@ -18,6 +18,7 @@ from xeval.results.identity import ingredients_of
 from xeval.results.records import Failure, RunRecord, SweepRecord, TrialRecord
 from xeval.results.store import StoredRun, known_trials, load_trial, save_trial, trial_folder
 from xeval.runs.execute import OneRun
+from xeval.runs.provenance import check_metric
 from xeval.runs.spec import RunSpec, override
 from xeval.support.errors import DefinitionError, UnknownNameError
 from xeval.support.locks import locked
@@ -197,6 +198,7 @@ class OneSweep:
                 run.train_only(lambda record: save_trial(folder, _without_collapse(record)))
         record = load_trial(folder)
         assert record is not None  # it has just been kept
+        check_metric(record, spec.task, folder)
         return StoredRun(folder, record)
 
     def _outcome(self, trial: StoredRun) -> str:

@@ -73,9 +73,12 @@ def weights_folder(identity: str) -> Path:
     return cache_home() / "weights" / identity
 
 
-def checkpoints_folder(identity: str) -> Path:
-    """Return where the run with this identity keeps the state of its training. One process at a time may hold it."""
-    return cache_home() / "checkpoints" / identity
+def checkpoints_folder(identity: str, metric: str) -> Path:
+    """Return where the run with this identity keeps the state of its training. One process at a time may hold it.
+
+    The state has scores by `metric`, by which the training chooses its checkpoint.
+    """
+    return cache_home() / "checkpoints" / f"{identity}-{metric}"
 
 
 def weights_in(folder: Path, weights_sha256: str) -> Path | None:
