@@ -276,3 +276,11 @@ def test_reformatted_record_is_reported_as_edited(tmp_path):
     path.write_text(json.dumps(json.loads(path.read_text()), indent=2))  # as `jq .` writes it
     with pytest.raises(StoreError, match="damaged or edited"):
         store.load_record(tmp_path)
+
+
+def test_record_with_line_ends_of_windows_is_the_same(tmp_path):
+    """As git writes it on Windows, unless it is told otherwise."""
+    store.save_record(tmp_path, record := run_record())
+    path = tmp_path / "record.json"
+    path.write_bytes(path.read_bytes().replace(b"\n", b"\r\n"))
+    assert store.load_record(tmp_path) == record

@@ -108,10 +108,14 @@ def _refuse_exchanged(record: RunRecord, folder: Path) -> None:
 
 
 def read_content(folder: Path, name: str = RECORD) -> bytes | None:
-    """Read the file of the record in `folder`; None if there is none yet. Raises StoreError for an unreadable one."""
+    """Read the file of the record in `folder`; None if there is none yet. Raises StoreError for an unreadable one.
+
+    Git may write its line ends as CRLF (core.autocrlf, usual on Windows). They are read as LF: JSON's strings have no
+    line ends, so the record is the same.
+    """
     path = folder / name
     try:
-        return read_ordinary(path, MAX_RECORD_BYTES)
+        return read_ordinary(path, MAX_RECORD_BYTES).replace(b"\r\n", b"\n")
     except FileNotFoundError:
         return None
     except OSError as error:

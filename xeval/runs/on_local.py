@@ -82,7 +82,7 @@ class _Supervisor:
     def outcomes_of_all(self) -> list[Outcome]:
         n_workers = min(len(self._devices), len(self._requests))
         try:
-            self._workers = [_start(device, len(self._devices)) for device in self._devices[:n_workers]]
+            self._workers = [_start(device, n_workers) for device in self._devices[:n_workers]]
             while len(self._outcomes) < len(self._requests):
                 self._give_out()
                 busy = {id(worker.connection): worker for worker in self._workers if worker.number is not None}
@@ -127,7 +127,7 @@ class _Supervisor:
         """Put a worker with a new process in the place of `worker`, which waits or is dead, and return it."""
         worker.connection.close()  # a process that waits for a run then exits
         worker.process.join()
-        another = _start(worker.device, len(self._devices))
+        another = _start(worker.device, len(self._workers))
         self._workers[self._workers.index(worker)] = another
         return another
 
@@ -153,19 +153,19 @@ def _ended_by(exit_code: int) -> str:
     return f"exit code {exit_code}" if exit_code >= 0 else signal.Signals(-exit_code).name
 
 
-def _start(device: str, n_devices: int) -> _Worker:
+def _start(device: str, n_workers: int) -> _Worker:
     own_end, worker_end = _SPAWN.Pipe()
-    process = _SPAWN.Process(target=_work, args=(worker_end, device, n_devices), daemon=True)
+    process = _SPAWN.Process(target=_work, args=(worker_end, device, n_workers), daemon=True)
     process.start()
     worker_end.close()
     return _Worker(device, process, own_end)
 
 
-def _work(connection: Connection, device: str, n_devices: int) -> None:
+def _work(connection: Connection, device: str, n_workers: int) -> None:
     """Execute the runs that come through `connection`, in a process of its own, until it is closed."""
     listen()
     keep_freed_memory()
-    _share_processors(n_devices)
+    _share_processors(n_workers)
 
     def send(kind: Kind | Literal["ends"], text: str) -> None:
         with suppress(OSError):  # the parent process has died; the current run is finished anyway
@@ -184,8 +184,8 @@ def _work(connection: Connection, device: str, n_devices: int) -> None:
         sys.exit(130)
 
 
-def _share_processors(n_devices: int) -> None:
+def _share_processors(n_workers: int) -> None:
     """Limit the threads of this process, so that all processes together have one for each core."""
     if "OMP_NUM_THREADS" not in os.environ:
         # torch's own number respects the cores that a scheduler gives this process, which may not be all of them.
-        torch.set_num_threads(max(1, torch.get_num_threads() // n_devices))
+        torch.set_num_threads(max(1, torch.get_num_threads() // n_workers))

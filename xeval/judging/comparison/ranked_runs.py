@@ -22,7 +22,7 @@ from xeval.results.store import StoredRun
 from xeval.support.errors import DataError, StoreError
 from xeval.support.kept_arrays import made_once
 
-_VERSION = 1  # of what the cache holds
+_VERSION = 2  # of what the cache holds
 
 
 @dataclass(frozen=True)
@@ -196,8 +196,9 @@ class _Numbers:
     def kept(cls, runs: Sequence[StoredRun], tests: _Tests, measure: Measure) -> "_Numbers":
         """Return what `of` does, from the cache if it was computed before: leaderboards are rebuilt often."""
         predictions = [[run.record.scores[language].predictions_sha256 for language in tests.languages] for run in runs]
-        groups = [hashlib.sha256(own.tobytes()).hexdigest() for own in tests.groups]
-        text = json.dumps([_VERSION, measure.metric.name, measure.counted, tests.blocks, groups, predictions])
+        places = [tests.places[language].rows for language in tests.languages if language in tests.places]
+        arrays = [hashlib.sha256(own.tobytes()).hexdigest() for own in (*tests.groups, *places)]
+        text = json.dumps([_VERSION, measure.metric.name, measure.counted, tests.blocks, arrays, predictions])
         key = hashlib.sha256(text.encode()).hexdigest()
         make = partial(cls.of, runs, tests, measure)
         numbers: _Numbers = made_once("ranks", key, make, vars, lambda arrays: cls(**arrays))[0]
