@@ -135,6 +135,7 @@ def command(capsys, monkeypatch):
 
     def run(*words: object) -> tuple[int, str, str]:
         monkeypatch.setattr(sys, "argv", ["xeval", *map(str, words)])
+        capsys.readouterr()  # whatever the test's preparations have printed
         with pytest.raises(SystemExit) as left:
             main()
         captured = capsys.readouterr()
