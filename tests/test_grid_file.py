@@ -251,6 +251,32 @@ def test_tasks_without_training_drop_training_options():
     assert not any(left.values())
 
 
+def test_tasks_that_train_and_others_in_one_grid(folder, command):
+    """As a suite's tasks do. Without a task that trains, seeds are a mistake."""
+    (folder / "grid.toml").write_text("""\
+tasks = ["pos-mini", "retrieval-mini"]
+models = ["mini-mbert"]
+seeds = [1, 2]
+max_train = 8
+max_eval = 8
+[values]
+max_steps = 1
+max_length = 32
+""")
+    code, _, err = command("run", "grid.toml", *ON_CPU)
+    assert code == 0, err
+    records = [run.record for run in load_runs(folder / "results")]
+    assert sorted((record.task, record.seed if record.training else None) for record in records) == [
+        ("pos-mini", 1),
+        ("pos-mini", 2),
+        ("retrieval-mini", None),
+    ]
+    assert {record.recipe.values["max_length"] for record in records} == {32}
+    (folder / "grid.toml").write_text('tasks = ["retrieval-mini"]\nmodels = ["mini-mbert"]\nseeds = [1, 2]\n')
+    code, _, err = command("run", "grid.toml", *ON_CPU)
+    assert code == 2 and "seed 1: nothing is drawn at random where nothing is trained" in err
+
+
 def test_grids_tasks_and_suites_are_distinguished(folder, tmp_path):
     assert is_grid(str(folder / "grid.toml")) and not is_suite(str(folder / "grid.toml"))
     assert not is_grid(str(folder / "other.toml"))

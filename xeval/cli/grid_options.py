@@ -117,7 +117,7 @@ class GridOptions:
     def of_file(self, grid: Grid) -> "FileGrid":
         """Return what `grid` asks to run of each task and suite."""
         from xeval.runs.grid import TaskGrid
-        from xeval.runs.suite import FileGrid
+        from xeval.runs.suite import FileGrid, options_of
 
         names = ("train_language", "train", "every_checkpoint", "keep_weights", "max_train", "max_eval", "test_split")
         options = self.of_library() | {name: getattr(grid, name) for name in names}
@@ -127,6 +127,7 @@ class GridOptions:
             "sweep": {name: [_plain(value) for value in values] for name, values in grid.sweep.items()},
         }
         pairs = [(model, recipe) for model in grid.models for recipe in grid.recipes or (None,)]
+        some_train = any(self._may_train(task) for task in grid.tasks)
         file_grid = FileGrid({}, {})
         for task in grid.tasks:
             own = options | {"data": grid.data.get(task, self.data)}
@@ -135,8 +136,14 @@ class GridOptions:
                 file_grid.suites[task] = own | words
             else:
                 languages = self._led(task, grid.languages, grid.train_language, grid.train)
-                file_grid.tasks[task] = TaskGrid(pairs, own | {"languages": languages})
+                # If no task trains, options of training are a mistake, which is refused.
+                of_task = options_of(get_task(task, self.tasks_dir or ()), own) if some_train else own
+                file_grid.tasks[task] = TaskGrid(pairs, of_task | {"languages": languages})
         return file_grid
+
+    def _may_train(self, task_or_suite: str) -> bool:
+        folders = self.tasks_dir or ()
+        return is_suite(task_or_suite, folders) or get_task(task_or_suite, folders).of_kind.trains
 
     def _languages(self) -> list[str]:
         names = words(self.language)

@@ -271,7 +271,7 @@ def pairs_of(models: Sequence[str], recipes: Sequence[str], member: SuiteTask) -
 
 
 def options_of(task: Task, options: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a suite's `options` without those that mean nothing to `task`, which may train or not."""
+    """Return the `options` of several tasks without those that mean nothing to `task`, which may train or not."""
     overrides: dict[str, Any] = options.get("overrides") or {}
     if task.of_kind.trains:
         kept = {key: value for key, value in overrides.items() if key not in ("layer", "pooling")}
