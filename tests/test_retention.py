@@ -173,6 +173,21 @@ def test_teacher_at_zero_everywhere_is_refused(tmp_path):
         retention(pair(a, b), a, b)
 
 
+def test_rows_of_one_group_give_no_interval(tmp_path):
+    """As the three hypotheses of one premise, which say nothing about another premise."""
+    labels, one_group = np.array([0, 1, 2]), np.zeros(3, dtype=int)
+    a, b = (
+        [write_run(tmp_path, {"en": answers_with(labels, correct)}, labels, one_group, model=name)]
+        for name, correct in (("org/teacher", np.array([True] * 3)), ("org/student", np.array([True, True, False])))
+    )
+    found = retention(pair(a, b), a, b)
+    assert (found.mean_kept.value, found.mean_kept.low, found.mean_kept.high) == (pytest.approx(2 / 3), None, None)
+    assert "keeps 66.7 % of the accuracy" in found.conclusion
+    assert "(no interval, since a language's rows are all of one group)" in found.conclusion
+    [line] = [line for line in shown_in_markdown(found, None).splitlines() if line.startswith("| en")]
+    assert [cell.strip() for cell in line.split("|")][4:6] == ["66.7", "–"]
+
+
 def test_better_student_is_said_to_gain(tmp_path):
     a, b = sides_with(tmp_path, {"en": 0.8, "ur": 0.5}, {"en": 0.9, "ur": 0.55})
     found = retention(pair(a, b), a, b)

@@ -25,11 +25,18 @@ LEARNT = 0.02  # with a teacher closer to chance than this, a share of what it h
 
 @dataclass(frozen=True)
 class Share:
-    """A ratio of B to A, with its bootstrap percentile interval."""
+    """A ratio of B to A, with its bootstrap percentile interval, unless all rows are of one group."""
 
     value: float
-    low: float
-    high: float
+    low: float | None
+    high: float | None
+
+    @property
+    def bounds(self) -> str:
+        """Its interval in percent, such as "93.2 to 97.0"; a dash if there is none."""
+        if self.low is None or self.high is None:
+            return "–"
+        return f"{one_decimal(100 * self.low)} to {one_decimal(100 * self.high)}"
 
 
 @dataclass(frozen=True)
@@ -92,7 +99,8 @@ def retention(
         for place, language in enumerate(paired.languages)
     ]
     mean_a, mean_b = np.mean(list(means.values()), axis=0).tolist()
-    mean_kept = _share(mean_a, mean_b, drawn_a.mean(axis=0), drawn_b.mean(axis=0))
+    n_groups = min(len(np.unique(language.groups)) for language in paired.languages)
+    mean_kept = _share(mean_a, mean_b, drawn_a.mean(axis=0), drawn_b.mean(axis=0), n_groups)
     if mean_kept is None:
         raise StoreError(
             f"{paired.name_a} scores 0 in every language, so B can keep nothing of it; name a teacher that has learnt"
@@ -124,12 +132,13 @@ def _language(
     students: Sequence[RunRecord],
 ) -> LanguageRetention:
     value_a, value_b = language.means
+    n_groups = len(np.unique(language.groups))
     training_loss = transfer_loss = above = None
     if at_home is not None:
         training_loss = at_home[0] - at_home[1]
         transfer_loss = (value_a - value_b) - training_loss
     if chance is not None and value_a >= chance + LEARNT:
-        above = _share(value_a - chance, value_b - chance, drawn_a - chance, drawn_b - chance)
+        above = _share(value_a - chance, value_b - chance, drawn_a - chance, drawn_b - chance, n_groups)
     tokenized = [record.scores[language.language].tokenization for record in students]
     words = [each.pieces_per_word for each in tokenized if each is not None and each.pieces_per_word is not None]
     return LanguageRetention(
@@ -137,7 +146,7 @@ def _language(
         script=describe(language.language).script,
         value_a=value_a,
         value_b=value_b,
-        kept=_share(value_a, value_b, drawn_a, drawn_b),
+        kept=_share(value_a, value_b, drawn_a, drawn_b, n_groups),
         kept_above_chance=above,
         training_loss=training_loss,
         transfer_loss=transfer_loss,
@@ -146,7 +155,7 @@ def _language(
     )
 
 
-def _share(value_a: float, value_b: float, drawn_a: np.ndarray, drawn_b: np.ndarray) -> Share | None:
+def _share(value_a: float, value_b: float, drawn_a: np.ndarray, drawn_b: np.ndarray, n_groups: int) -> Share | None:
     """Return B as a share of A, with percentiles of (B,) draws. Draws in which A is 0 or less are left out.
 
     None if A itself is 0 or less, or every draw of it.
@@ -154,6 +163,8 @@ def _share(value_a: float, value_b: float, drawn_a: np.ndarray, drawn_b: np.ndar
     has_some = drawn_a > 0
     if value_a <= 0 or not has_some.any():
         return None
+    if n_groups < 2:  # which says nothing about others
+        return Share(value_b / value_a, None, None)
     low, high = np.quantile(drawn_b[has_some] / drawn_a[has_some], [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
     return Share(value_b / value_a, float(low), float(high))
 
@@ -193,12 +204,19 @@ def _conclusion(retention: Retention) -> str:
     kept, where = retention.mean_kept, on_mean_of([row.language for row in retention.languages])
     text = (
         f"B ({retention.name_b}) keeps {percent(kept.value)} of the {metric_in_words(retention.metric)} of"
-        f" A ({retention.name_a}) {where} (95 % interval {one_decimal(100 * kept.low)} to"
-        f" {one_decimal(100 * kept.high)})"
+        f" A ({retention.name_a}) {where} ({_interval(kept)})"
     )
     home = next((row for row in retention.languages if row.language == retention.training_language), None)
     others = [row for row in retention.languages if row is not home]
     return f"{text}{_where_it_is_lost(home, others) if home and others else ''}."
+
+
+def _interval(kept: Share) -> str:
+    return (
+        f"95 % interval {kept.bounds}"
+        if kept.low is not None
+        else "no interval, since a language's rows are all of one group"
+    )
 
 
 def _where_it_is_lost(home: LanguageRetention, others: Sequence[LanguageRetention]) -> str:

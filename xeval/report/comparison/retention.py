@@ -100,7 +100,7 @@ def _row(row: LanguageRetention, loss: float, at_home: float | None) -> list[str
 def _shown(share: Share | None) -> tuple[str, str]:
     if share is None:
         return "–", "–"
-    return one_decimal(100 * share.value), f"{one_decimal(100 * share.low)} to {one_decimal(100 * share.high)}"
+    return one_decimal(100 * share.value), share.bounds
 
 
 def _notes(retention: Retention) -> list[str]:
