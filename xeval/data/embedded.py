@@ -27,13 +27,24 @@ def corpus_folder(task: Task) -> Path:
             f"task {task.name} says that it is embedded, but only {', '.join(writers)} are; give it a [hub] or use"
             " --data"
         )
-    trained_on = f"{task.training_language}-" if task.training_language != "en" else ""
-    folder = cache_home() / "corpora" / f"{task.name}-{trained_on}{_source_hash()[:16]}"
+    _refuse_unknown_languages(task)
+    folder = cache_home() / "corpora" / f"{task.name}-{_hash_of_sources(task)[:16]}"
     write = writers[task.name]
     try:
         return _kept(folder, lambda unfinished: write(unfinished, task.languages))
     except (OSError, StoreError):
         return _kept(own_home() / folder.name, lambda unfinished: write(unfinished, task.languages))
+
+
+def _refuse_unknown_languages(task: Task) -> None:
+    from xeval.data.microcosm.lexicon import ALL
+
+    unknown = [language for language in (*task.languages, task.training_language) if language not in ALL]
+    if unknown:
+        raise DataError(
+            f"task {task.name}: the embedded corpora have {', '.join(ALL)}, not {unknown[0]}; remove it from the task"
+            " file, or use --data"
+        )
 
 
 def _kept(folder: Path, write: Callable[[Path], None]) -> Path:
@@ -56,9 +67,10 @@ def _writers(training_language: str) -> dict[str, Callable[[Path, Sequence[str]]
     }
 
 
-def _source_hash() -> str:
-    """Hash everything that the corpora are generated from, so that a changed word list never leaves a stale corpus."""
-    digest = hashlib.sha256()
+def _hash_of_sources(task: Task) -> str:
+    """Hash everything that the corpus of `task` is generated from: its languages, and the code and word lists, so that
+    a changed one never leaves a stale corpus."""
+    digest = hashlib.sha256(f"{' '.join(task.languages)}:{task.training_language}:".encode())
     for path in sorted(
         [*_MICROCOSM.glob("*.py"), *_MICROCOSM.glob("*.toml"), *(_MICROCOSM / "languages").glob("*.toml")]
     ):
