@@ -7,7 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from tests.helpers.results import a_run, add_language, evaluate_checkpoints, files_in, keep_weights, logits_of
+from tests.helpers.results import (
+    a_run,
+    add_language,
+    evaluate_checkpoints,
+    files_in,
+    keep_weights,
+    logits_of,
+    write_as_other_pyarrow,
+)
 from tests.helpers.sample_record import INVOCATION, SHA, run_record
 from xeval.results.candidates import load_checkpoints
 from xeval.results.configurations import by_configuration
@@ -148,6 +156,15 @@ def test_conflicting_external_predictions_are_left_out(here):
     add_language(folder, load_record(folder), "de", logits_of(9, 9))
     merged = merge([A, B], DST)
     assert merged[1].outcome == "left out" and "other predictions in 'de'" in merged[1].notes[0]
+
+
+def test_external_predictions_are_joined_if_versions_of_pyarrow_differ(here):
+    recipe = run_record().recipe.model_copy(update={"name": "predictions", "values": {}})
+    a_run(here / A, "de", training=None, recipe=recipe)
+    write_as_other_pyarrow(a_run(here / B, "de", "es", training=None, recipe=recipe))
+    assert outcomes(merge([A, B], DST)) == ["new", "added to"]
+    assert list(only_record(here / DST).scores) == ["de", "es"]
+    check_all_readable(here / DST)
 
 
 def test_scores_in_another_metric_are_not_mixed(here):

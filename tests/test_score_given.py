@@ -14,6 +14,7 @@ import pytest
 from tests.conftest import SHARED
 from tests.helpers import tiny
 from tests.helpers.checkpoints import LABELS
+from tests.helpers.results import write_as_other_pyarrow
 from xeval.checks.after.diagnose import diagnose_run
 from xeval.data.tables import table_of
 from xeval.definitions.reference import Reference
@@ -117,6 +118,20 @@ def test_later_languages_join_the_same_run(world):
     assert load_run(run.folder) == run
     assert len(scored(world, world / "es.txt").record.scores) == 2  # scoring the same file again changes nothing
     with pytest.raises(StoreError, match="other predictions for 'es' were scored as somebody predictions seed 0"):
+        scored(world, write(world / "es.txt", "\n".join(GOLD)))
+
+
+def test_later_languages_join_a_run_from_before_an_update_of_pyarrow(world):
+    first = scored(world, write(world / "es.txt", "\n".join(SAID)))
+    before = first.predictions("es")
+    write_as_other_pyarrow(first.folder)
+    write(world / "given" / "es.txt", "\n".join(SAID))
+    write(world / "given" / "zh.txt", "\n".join(GOLD))
+    run = scored(world, world / "given")
+    assert run.folder == first.folder and run.predictions("es").equals(before)
+    assert {language: score.value for language, score in run.record.scores.items()} == {"es": 11 / 12, "zh": 1.0}
+    assert load_record(run.folder) == run.record
+    with pytest.raises(StoreError, match="other predictions for 'es' were scored"):
         scored(world, write(world / "es.txt", "\n".join(GOLD)))
 
 

@@ -4,6 +4,7 @@ import hashlib
 from pathlib import Path
 
 import numpy as np
+import pyarrow.parquet as pq
 
 from tests.helpers.predictions import answers_of, save_predictions
 from tests.helpers.sample_record import SHA, files_of, run_record, score
@@ -44,6 +45,18 @@ def a_run(results: Path, *languages: str, weights: str = SHA, seed: int = 3, at:
         record = add_language(folder, record, language, logits_of(seed, sum(language.encode())))
     store.save_record(folder, record)
     return folder
+
+
+def write_as_other_pyarrow(folder: Path) -> None:
+    """Write the predictions in `folder` as another version of pyarrow might: the same tables in other bytes."""
+    record, scores = store.load_record(folder), {}
+    for language, own in record.scores.items():
+        path = folder / "predictions" / f"{language}.parquet"
+        pq.write_table(pq.read_table(path), path, compression="snappy")
+        sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
+        assert sha256 != own.predictions_sha256
+        scores[language] = own.model_copy(update={"predictions_sha256": sha256})
+    store.save_record(folder, record.model_copy(update={"scores": scores}))
 
 
 def evaluate_checkpoints(folder: Path, *languages: str) -> None:

@@ -15,7 +15,7 @@ from typing import Literal
 
 from xeval.results.candidates import checkpoints_of, join_checkpoints
 from xeval.results.configurations import Configuration, sweep_of
-from xeval.results.predictions import predictions_path, read_predictions
+from xeval.results.predictions import are_stored, predictions_path, read_predictions
 from xeval.results.records import RunRecord, Score
 from xeval.results.run_on_disk import RunOnDisk
 from xeval.results.store import (
@@ -236,7 +236,7 @@ def _add_to(run: MergedRun, source_run: _Given, folder: Path, record: RunRecord)
     """Add what the destination's `record` of the run lacks."""
     if _weights(source_run.record) is None:
         return
-    if why := _difference(record, source_run.record):
+    if why := _difference(folder, record, source_run):
         run.outcome = "left out"
         run.notes = [f"{source_run.folder}: not merged, since {folder} has {why} and came first"]
         return
@@ -256,15 +256,17 @@ def _add_to(run: MergedRun, source_run: _Given, folder: Path, record: RunRecord)
     run.outcome = "added to" if run.languages else "there already"
 
 
-def _difference(mine: RunRecord, its: RunRecord) -> str:
-    """Return why the scores of two records of one run must not be joined; "" if they may."""
+def _difference(folder: Path, mine: RunRecord, source_run: _Given) -> str:
+    """Return why the scores of two records of one run must not be joined; "" if they may. `mine` is in `folder`."""
+    its = source_run.record
     if mine.metric != its.metric:
         return f"scores in {mine.metric}, not in {its.metric},"
     if _weights(mine) != _weights(its):
         return "other weights"
     if mine.computed_elsewhere:
-        for language in mine.scores.keys() & its.scores.keys():
-            if mine.scores[language].predictions_sha256 != its.scores[language].predictions_sha256:
+        for language, score in mine.scores.items():
+            its_own = source_run.predictions.get(language)
+            if its_own is not None and not are_stored(folder, language, score.predictions_sha256, its_own):
                 return f"other predictions in {language!r}"
     return ""
 

@@ -39,7 +39,7 @@ def save_predictions(
 
 
 def as_parquet(answers: pa.Table, tally: np.ndarray, groups: np.ndarray, places: np.ndarray | None = None) -> bytes:
-    """Return the content of a predictions file. Equal predictions give equal bytes."""
+    """Return the content of a predictions file. Equal predictions give equal bytes, in one version of pyarrow."""
     columns = {
         "row": pa.array(np.arange(len(answers)) if places is None else places, pa.int32()),
         "group": pa.array(groups, pa.int32()),
@@ -49,6 +49,21 @@ def as_parquet(answers: pa.Table, tally: np.ndarray, groups: np.ndarray, places:
     buffer = io.BytesIO()
     pq.write_table(table, buffer, compression="zstd")
     return buffer.getvalue()
+
+
+def are_stored(folder: Path, language: str, sha256: str, content: bytes) -> bool:
+    """Return whether the file of `language`, whose hash the record has, holds the table of `content`, another such one.
+
+    Versions of pyarrow write the same table in different bytes.
+    """
+    if hashlib.sha256(content).hexdigest() == sha256:
+        return True
+    try:
+        both = (read_predictions(folder, language, sha256), content)
+        mine, theirs = (pq.ParquetFile(pa.BufferReader(each)).read(use_threads=False) for each in both)
+    except (StoreError, pa.ArrowException, OSError):
+        return False
+    return bool(mine.equals(theirs))
 
 
 def load_predictions(

@@ -17,7 +17,7 @@ from xeval.engine import devices, environment
 from xeval.judging.score import Judged, judged_of, score_of
 from xeval.kinds.rows import Rows
 from xeval.results.identity import identity, ingredients_of
-from xeval.results.predictions import as_parquet, save_predictions
+from xeval.results.predictions import are_stored, as_parquet, save_predictions
 from xeval.results.records import (
     ANSWERS_ALONE,
     ELSEWHERE,
@@ -186,13 +186,14 @@ def _add(
         if language not in scores:
             continue
         content = as_parquet(own.answers, own.tally, own.groups)
-        if scores[language].predictions_sha256 != hashlib.sha256(content).hexdigest():
+        if not are_stored(folder, language, scores[language].predictions_sha256, content):
             raise StoreError(
                 f"other predictions for {language!r} were scored as {record.name_of_run} before; give another"
                 f" --seed or --model, or remove {folder}"
             )
     for language, own in judged.items():
-        written = save_predictions(folder, language, own.answers, own.tally, own.groups)
+        written = _intact(StoredRun(folder, record), language)
+        written = written or save_predictions(folder, language, own.answers, own.tally, own.groups)
         scores[language] = score_of(task.of_kind, task.metric, own, None, written, invocation)
     limits = record.limits
     if limits.max_eval is not None:
@@ -208,3 +209,14 @@ def _add(
     ).without_idle_invocations()
     save_record(folder, record)
     return StoredRun(folder, record)
+
+
+def _intact(run: StoredRun, language: str) -> str | None:
+    """Return the hash of the predictions of `run` in `language`; None if it has none, or their file is damaged."""
+    if language not in run.record.scores:
+        return None
+    try:
+        run.check_predictions(language)
+    except StoreError:
+        return None
+    return run.record.scores[language].predictions_sha256
