@@ -83,6 +83,10 @@ ES = of_language("es")
 SPOKEN = changed(ES, lambda place, text: f'"{text}" dijo' if place % 4 == 0 else text)
 OPENED = changed(ES, lambda place, text: f'"{text}' if place in (2, 5, 6, 9) else text)
 CLOSED_FAR_AWAY = changed(ES, lambda place, text: f'"{text}' if place == 2 else f'{text}"' if place == 7 else text)
+CLOSED_PAGES_LATER = changed(
+    CLOSED_FAR_AWAY, lambda place, text: f"{text}{' y así' * 8_000 if place in range(3, 7) else ''}"
+)
+ACROSS = [(f'"{p}', f'{h}"', label) if place == 2 else (p, h, label) for place, (p, h, label) in enumerate(ES)]
 WITHIN = changed(ES, lambda place, text: f'{text} "sí"' if place == 3 else text)
 WHOLE = changed(ES, lambda place, text: f'"{text}"' if place in (1, 4) else text)
 MIXED = changed(ES, lambda place, text: {1: f'"{text}, dijo"', 3: f'{text} "sí"'}.get(place, text))
@@ -115,6 +119,8 @@ READ: dict[str, tuple[str, Any, list[tiny.Row]]] = {
     "marks around what was said": (".tsv", plain(SPOKEN), SPOKEN),
     "marks that are not closed": (".tsv", plain(OPENED), OPENED),
     "a mark that is closed five lines on": (".tsv", plain(CLOSED_FAR_AWAY), CLOSED_FAR_AWAY),
+    "a mark that is closed pages later": (".tsv", plain(CLOSED_PAGES_LATER), CLOSED_PAGES_LATER),
+    "a mark that is closed in the next column": (".tsv", plain(ACROSS), ACROSS),
     "marks inside": (".tsv", plain(WITHIN), WITHIN),
     "marks around whole texts, and none around others": (".tsv", plain(WHOLE), WHOLE),
     "marks around a text with a comma, and inside others": (".tsv", plain(MIXED), MIXED),

@@ -308,10 +308,14 @@ def lines_of(path: Path, text: str, delimiter: str, problem: Problem, may_be_quo
     has_whole_lines = not any(problem(fields, plain[0][1]) for _, fields in plain)
     if has_whole_lines and not _is_quoted(text, delimiter):
         return [fields for _, fields in plain]
-    quoted = _rows(path, text, delimiter, csv.QUOTE_MINIMAL)
-    if has_whole_lines and len(quoted) != len(plain):  # an unclosed mark would swallow complete lines
-        return [fields for _, fields in plain]
-    return _without_problems(path, quoted, problem)
+    try:
+        quoted = _without_problems(path, _rows(path, text, delimiter, csv.QUOTE_MINIMAL), problem)
+    except CopyError:
+        if not has_whole_lines:
+            raise
+        quoted = []
+    # Two marks of two fields, such as the first and the last of a speech, would swallow what is between them.
+    return [fields for _, fields in plain] if has_whole_lines and len(quoted) != len(plain) else quoted
 
 
 def _without_problems(path: Path, lines: Sequence[tuple[int, list[str]]], problem: Problem) -> list[list[str]]:
