@@ -20,8 +20,10 @@ from xeval.results.store import load_run, load_runs
 from xeval.runs import forecast
 from xeval.runs.grid import run
 from xeval.runs.on_local import MOST_LOSSES, in_this_process, on_local
+from xeval.runs.outlook import outlook_of_grid
 from xeval.runs.plan import plan_grid, plan_table, read_plan, run_plan, write_plan
 from xeval.runs.requests import Outcome, RunRequest, attempt, execute
+from xeval.support.cache import clear
 from xeval.support.errors import DefinitionError, StoreError
 from xeval.support.progress import Silent
 
@@ -94,6 +96,31 @@ def test_plan_has_a_request_per_model_and_seed(words, checkpoint_of, tmp_path, m
     known = plan.runs[0].forecast
     assert (known.rows_trained, known.rows_evaluated) == (2 * 24, 2 * 12 + 3 * 12)  # two epochs; selection twice, tests
     assert not (tmp_path / "here").exists()
+
+
+class Listening(Silent):
+    def __init__(self) -> None:
+        self.said: list[str] = []
+
+    def say(self, line: str) -> None:
+        self.said.append(line)
+
+
+@pytest.mark.parametrize("kept_in", ["the cache", "its folder", "neither"])
+@pytest.mark.parametrize("more", [{"languages": ["es", "zh"]}, {"languages": ["es"], "max_eval": 4}])
+def test_plan_has_no_training_that_is_not_repeated(words, kept_in, more, tmp_path, monkeypatch):
+    """Weights that a run has kept serve other languages and other rows."""
+    monkeypatch.setenv("XEVAL_CACHE", str(tmp_path / "cache"))
+    options = words | {"seeds": [1], "languages": ["es"]}
+    execute(plan_grid(**options | {"keep_weights": kept_in == "its folder"}).runs[0].request)
+    if kept_in != "the cache":
+        clear("weights")
+    [planned], [named] = plan_grid(**options | more).runs, outlook_of_grid(**options | more).runs
+    assert planned.forecast.is_training is (named.trained_weights > 0) is (kept_in == "neither")
+    listening = Listening()
+    made = execute(planned.request, listening)
+    assert set(more["languages"]) <= made.record.scores.keys()
+    assert any("effective batch size" in line for line in listening.said) is (kept_in == "neither")
 
 
 def test_plan_survives_its_file(words, tmp_path):

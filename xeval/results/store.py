@@ -19,6 +19,7 @@ from pydantic import BaseModel, ValidationError
 
 from xeval.definitions.toml import first_complaint
 from xeval.results.records import MAX_RECORD_BYTES, SCHEMA_VERSION, CheckpointsRecord, RunRecord
+from xeval.support.cache import kept_weights, weights_in
 from xeval.support.errors import StoreError
 from xeval.support.files import found_in, is_there, read_ordinary, retried, safe_name, write_atomically
 from xeval.support.garbage import without_collection
@@ -262,6 +263,16 @@ def _is_readable(path: Path) -> bool:
 def own_weights(folder: Path) -> Path:
     """Return where the run in `folder` keeps its fine-tuned weights, if it was told to."""
     return folder / "weights"
+
+
+def weights_of(run: StoredRun) -> Path | None:
+    """Return where the fine-tuned weights of `run` are, in its own folder or in the cache; None if they are kept in
+    neither."""
+    training = run.record.training
+    if training is None:
+        return None
+    own = weights_in(own_weights(run.folder), training.weights_sha256)
+    return own or kept_weights(run.record.identity, training.weights_sha256)
 
 
 # If training a run again gives other weights, it is evaluated again from the start. Its new record and predictions go

@@ -129,6 +129,18 @@ class OneRun:
         unknown = self._unknown_at_checkpoints(record, languages)
         return record is None or bool(unknown or self.disk.unfinished(record, languages))
 
+    def needs_training(self, languages: Sequence[str]) -> bool:
+        """Return whether what is still to be computed in `languages` takes a training run."""
+        if not self.spec.train or not self.has_work(languages):
+            return False
+        record = self.disk.newest()
+        if self._unknown_at_checkpoints(record, languages):
+            return True
+        trained = [run.record for run in self.trained]
+        if record is not None and record.training is not None:
+            trained = [record]
+        return all(self._kept_weights(each) is None for each in trained)
+
     def is_settled(self) -> bool:
         """Return whether a run without work stays as its folder has it: complete, and with the model's published name
         if that is known."""

@@ -30,7 +30,7 @@ from xeval.results.store import known_runs
 from xeval.runs.execute import OneRun
 from xeval.runs.preflight import count_checkpoint_weights, load_model
 from xeval.runs.spec import RunSpec
-from xeval.support.cache import cache_home, kept_weights
+from xeval.support.cache import cache_home
 from xeval.support.errors import StoreError
 from xeval.support.files import read_ordinary, write_atomically
 from xeval.support.progress import Reporter
@@ -112,11 +112,9 @@ def forecast(run: OneRun, languages: Sequence[str]) -> Forecast:
     training = _rows_of_training(spec)
     record = run.disk.newest()
     missing = list(languages) if run.every_checkpoint else list(run.disk.unfinished(record, languages))
-    trained = record.training if record is not None else None
     if not run.has_work(languages):
         missing = []
-    is_kept = trained is not None and kept_weights(run.identity, trained.weights_sha256) is not None
-    is_training = spec.train and bool(missing) and (run.every_checkpoint or not is_kept)
+    is_training = run.needs_training(languages)
     n_tested = sum(len(spec.corpus.test(language)) for language in missing)
     n_tested *= 1 + training.n_checkpoints * run.every_checkpoint
     return Forecast(

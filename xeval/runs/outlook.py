@@ -25,13 +25,12 @@ from xeval.engine.loading import hidden_size
 from xeval.results.identity import lasting_values
 from xeval.results.records import Limits, RunRecord
 from xeval.results.run_on_disk import RunOnDisk
-from xeval.results.store import StoredRun, known_runs
+from xeval.results.store import StoredRun, known_runs, weights_of
 from xeval.runs.forecast import RowsOfTraining, Speed, kept_speed, rows_of_training, speed_key, speed_of_runs
 from xeval.runs.grid import TaskGrid, check_options, define, seeds_for, seeds_to_run, table_to_reproduce
 from xeval.runs.preflight import count_checkpoint_weights
 from xeval.runs.spec import limits, recipe_record
 from xeval.runs.suite import FileGrid, options_of, pairs_of
-from xeval.support.cache import kept_weights
 from xeval.support.errors import XevalError
 
 
@@ -236,10 +235,7 @@ class _ModelOutlook:
         own = [run for run in self._known if self._is_of(run.record, seed)]
         scored = {language for run in own for language in run.record.scores if self._has(run, language)}
         missing = [language for language in self._of.languages if language not in scored]
-        kept = any(
-            run.record.training and kept_weights(run.record.identity, run.record.training.weights_sha256) for run in own
-        )
-        trains = self._of.train and bool(missing) and (self._every_checkpoint or not kept)
+        trains = self._of.train and bool(missing) and (self._every_checkpoint or not self._is_trained(seed))
         return NamedRun(
             task=self._task,
             model=self._model,
@@ -253,11 +249,21 @@ class _ModelOutlook:
 
     def _is_of(self, record: RunRecord, seed: int) -> bool:
         """Return whether `record` is of the run with this seed, as far as names and values tell."""
+        return record.limits == self._of.limits and self._is_like(record, seed)
+
+    def _is_like(self, record: RunRecord, seed: int) -> bool:
+        """Return whether `record` is of that run, or of one that differs from it only in the limits on rows."""
         dtype = self._of.choose(record.model.hidden_size).dtype_name
-        own = self._recipe_name, _without_layer(self._values), self._of.limits, self._task.training_language, dtype
+        own = self._recipe_name, _without_layer(self._values), self._task.training_language, dtype
         recipe = record.recipe
-        of_record = recipe.name, _without_layer(recipe.values), record.limits, record.training_language, record.dtype
+        of_record = recipe.name, _without_layer(recipe.values), record.training_language, record.dtype
         return own == of_record and (not self._of.train or record.seed == seed)
+
+    def _is_trained(self, seed: int) -> bool:
+        """Return whether the weights of the run with this seed are kept, by any run that has the same training."""
+        alike = [run for run in self._known if self._is_like(run.record, seed)]
+        same = [run for run in alike if run.record.limits.max_train == self._of.limits.max_train]
+        return any(run.record.metric == self._task.metric and weights_of(run) is not None for run in same)
 
     def _has(self, run: StoredRun, language: str) -> bool:
         if not self._every_checkpoint:
