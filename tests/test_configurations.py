@@ -105,6 +105,20 @@ def test_name_is_as_short_as_possible():
     assert half.name([plain, half]) == "org/m, r, epochs 2.0, max train 10, bfloat16"
 
 
+def test_recipes_of_one_name_are_told_apart_by_their_values():
+    """The user has edited a recipe, or has two with the same name."""
+    values = {"learning_rate": 1e-3, "max_steps": 150, "epochs": None, "max_length": 64}
+    changes = ({}, {"max_steps": 160}, {"max_steps": None, "epochs": 2.0})
+    records = [run_record(recipe=RecipeRecord(name="own", values=values | change, overrides={})) for change in changes]
+    ours = [Configuration.of(record) for record in records]
+    assert [own.name(ours) for own in ours] == [
+        "org/m, own, max train 10, max_steps 150",
+        "org/m, own, max train 10, max_steps 160",
+        "org/m, own, max train 10, epochs 2.0",
+    ]
+    assert ours[0].name() == ours[0].name(ours[:1]) == "org/m, own, max train 10"
+
+
 # ── identity ──
 
 

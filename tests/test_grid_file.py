@@ -122,6 +122,19 @@ def test_mistake_is_one_line_with_file_and_key(tmp_path, command, line, said):
     assert err.startswith(f"xeval: {path}: {said}")
 
 
+@pytest.mark.parametrize("sweep", ["", "[sweep]\nlearning_rate = [2e-3, 1e-2]\n"])
+def test_two_recipes_of_one_name_are_refused(folder, mini, command, sweep):
+    """A sweep took the second for the first, and never ran it."""
+    (folder / "two.toml").write_text(RECIPE.format(name="one", steps=2))
+    grid = (folder / "grid.toml").read_text().replace("[values]\nlearning_rate = 1e-3\n", sweep)
+    (folder / "grid.toml").write_text(grid)
+    code, out, err = command("run", "grid.toml", "--data", mini.data, *ON_CPU)
+    said = "./two.toml: recipe 'one' is already defined by ./one.toml; give one of the two another name"
+    assert (code, out, err) == (2, "", f"xeval: {said}\n")
+    (folder / "two.toml").write_text(RECIPE.format(name="one", steps=1))
+    assert command("run", "grid.toml", "--data", mini.data, *ON_CPU, "--dry-run")[0] == 0
+
+
 @pytest.mark.parametrize(
     ("sweep", "said"),
     [

@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import Any
 
 from xeval.results.adaptations import settings_of
-from xeval.results.identity import ingredients_of, with_later_keys
+from xeval.results.identity import canonical, ingredients_of, with_later_keys
 from xeval.results.records import RunRecord, SweepRecord
 from xeval.results.store import StoredRun
 from xeval.support.errors import StoreError
@@ -62,6 +62,7 @@ class Configuration:
             parts.append(f"@{(record.model.revision or record.model.sha256)[:8]}")
         alike = [other for other in others if other.example in twins and other.in_words == self.in_words]
         alike = [other for other in alike if other.example.training_language == record.training_language]
+        parts += _other_values(record, [other.example for other in alike])
         if any(_training_rows(other.example) != _training_rows(record) for other in alike):
             parts.append(f"rows {_training_rows(record)}")
         unused = record.limits.max_train  # if there were any training, `in_words` would differ
@@ -146,6 +147,16 @@ def in_words(recipe: str, overrides: Mapping[str, Any], limits: Mapping[str, Any
 
 def _grouped(value: Any) -> str:
     return f"{value:,}" if isinstance(value, int) else str(value)
+
+
+def _other_values(record: RunRecord, alike: Iterable[RunRecord]) -> list[str]:
+    """Return the recipe's values that are not those of all `alike`, whose recipes have the same name."""
+    values, others = with_later_keys(record.recipe.values), [with_later_keys(other.recipe.values) for other in alike]
+    return [
+        f"{key} {value}"
+        for key, value in values.items()
+        if value is not None and any(canonical(other.get(key)) != canonical(value) for other in others)
+    ]
 
 
 def _training_rows(record: RunRecord) -> str:

@@ -333,8 +333,20 @@ def define(  # noqa: PLR0913  the arguments of `run` that are names
     if train_language is not None:
         definition = trained_on(definition, train_language, train)
     recipes = {name: registry.get_recipe(name or definition.default_recipe) for _, name in pairs}
+    _refuse_equal_names({name or definition.default_recipe: recipe for name, recipe in recipes.items()})
     changed = {name: fitting(definition, override(recipe, overrides or {})) for name, recipe in recipes.items()}
     return Defined(definition, codes, recipes, changed)
+
+
+def _refuse_equal_names(recipes: Mapping[str, Recipe]) -> None:
+    """Raise DefinitionError if two different recipes, each by the name or path it was found by, have one name."""
+    found: dict[str, str] = {}
+    for place, recipe in recipes.items():
+        first = found.setdefault(recipe.name, place)
+        if recipe != recipes[first]:
+            raise DefinitionError(
+                f"{place}: recipe {recipe.name!r} is already defined by {first}; give one of the two another name"
+            )
 
 
 def trained_on(task: Task, language: str, train: bool) -> Task:
