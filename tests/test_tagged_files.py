@@ -82,6 +82,20 @@ def test_word_per_line_formats_are_read(load, name, text):
     assert (rows.texts["words"], rows.gold) == (WORDS, TAGS)
 
 
+@pytest.mark.parametrize("separator", ["\t", " "])
+@pytest.mark.parametrize("word", ["1\u00a0000", "a\u3000b", "a\u0085b", "\u200f"])
+def test_other_white_space_belongs_to_a_word(load, separator, word):
+    """As inside numbers in French: a non-breaking space. The first line tells how many columns there are."""
+    for text in (TWO.replace("Ada", word), TWO.replace("Grace", word)):
+        rows = load({"en/test.txt": text.replace("\t", separator)})
+        assert word in (rows.texts["words"][0][0], rows.texts["words"][1][0]) and rows.gold == TAGS
+
+
+def test_word_of_white_space_alone_keeps_its_tag(load):
+    rows = load({"test-en.tsv": TWO.replace("Ada", "\u00a0")})
+    assert (len(rows.texts["words"][0]), rows.gold) == (3, TAGS)
+
+
 def test_language_prefix_stays_unless_every_word_has_it(load):
     rows = load({"test-en.tsv": TWO.replace("Ada", "en:Ada").replace("sleeps", ":")})
     assert rows.texts["words"][0][0] == "en:Ada"

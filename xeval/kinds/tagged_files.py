@@ -55,8 +55,12 @@ def _read_lines(path: str, text: str, tagged: Tagged) -> None:
     sentences: list[list[list[str]]] = [[]]
     n_fields = 0
     for number, line in enumerate(text.split("\n"), start=1):
-        fields = [part.strip() for part in line.split("\t")] if "\t" in line else line.split()
-        if not any(fields) or fields[0] == "-DOCSTART-":
+        # Other white space than tabs and spaces belongs to a word, such as a non-breaking space inside a number.
+        if "\t" in line:
+            fields = [part.strip(" ") for part in line.split("\t")]
+        else:
+            fields = [part for part in line.split(" ") if part]
+        if not line.strip() or fields[0] == "-DOCSTART-":
             sentences.append([])
             continue
         n_fields = n_fields or len(fields)
