@@ -345,6 +345,18 @@ def test_rows_are_matched_by_id_in_any_order():
         Given("file", ["A", "B"], ids=["a", "b"]).in_order_of(rows)
 
 
+def test_an_id_that_several_rows_have_names_none_of_them():
+    """The id of a document, for instance: one prediction counted for all of its rows."""
+    rows = Rows("en", "test", {}, np.zeros(4), np.arange(4), ids=["a", "a", "b", "b"])
+    for ids in (["a", "b"], ["a", "a", "b", "b"]):
+        given = Given("file", ["A", "B", "C", "D"][: len(ids)], ids=ids)
+        with pytest.raises(DataError, match="name their rows by id, but several rows have 'a'; if they are"):
+            given.in_order_of(rows)
+    numbered = Given("file", ["D", "C", "B", "A"], ids=["b", "b", "a", "a"], numbers=[3, 2, 1, 0])
+    assert numbered.in_order_of(rows).answers == ["A", "B", "C", "D"]
+    assert Given("file", ["A", "B", "C", "D"]).in_order_of(rows).answers == ["A", "B", "C", "D"]
+
+
 # ── XTREME's own mock submission, https://github.com/google-research/xtreme, evaluate_test.py ──
 
 GOLDEN = {

@@ -56,14 +56,16 @@ class Given:
         Raise DataError if it is uncertain which row a prediction belongs to: the file names rows that the data do not
         have, names one twice, leaves one out, or has another number of predictions than there are rows.
         """
-        if self.ids is not None and rows.ids is not None:
+        shared = next((each for each, n in Counter(rows.ids or ()).items() if n > 1), None)
+        if self.ids is not None and rows.ids is not None and shared is None:
             return self._by_name(self.ids, rows.ids, "id")
         if self.numbers is not None:
             return self._by_number(len(rows))
         if self.ids is not None:
+            problem = "the rows of the data have no ids" if shared is None else f"several rows have {_shown(shared)}"
             raise DataError(
-                f"{self.where}: predictions name their rows by id, but the rows of the data have no ids; if they are"
-                " in the order of the rows, leave out the ids"
+                f"{self.where}: predictions name their rows by id, but {problem}; if they are in the order of the rows,"
+                " leave out the ids"
             )
         if len(self) != len(rows):
             raise DataError(
