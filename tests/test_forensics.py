@@ -8,7 +8,7 @@ import pytest
 from xeval.checks.after.diagnose import diagnose_run
 from xeval.checks.after.other_definition import misses
 from xeval.definitions.reference import Reference
-from xeval.definitions.registry import get_task
+from xeval.definitions.registry import get_reference, get_task
 from xeval.definitions.toml import Printed
 from xeval.judging.forensics import Definition, definitions
 from xeval.kinds.classification import macro_f1
@@ -162,17 +162,33 @@ def test_macro_f1_counts_labels_only_predicted():
     assert macro_f1(np.array([0, 0, 1]), np.array([0, 2, 1])) == pytest.approx((2 / 3 + 1 + 0) / 3)
 
 
-def test_training_language_alone_has_no_mean_without_it(tmp_path):
+def test_one_language_is_no_average(tmp_path):
     for folder in ("gold", "said"):
         write(tmp_path / folder, "test-en.tsv", "B-PER\nO\n")
     run = score_given(
         "pan-x", tmp_path / "said", labels=tmp_path / "gold", model="org/somebody", results=tmp_path / "results"
     )
     found = definitions([run], get_task("pan-x"))
-    assert [(one.metric, one.over, one.value) for one in found if one.metric == "span F1"] == [
-        ("span F1", "mean of all 1", 1.0),
-        ("span F1", "en", 1.0),
-    ]
+    assert [(one.metric, one.over, one.value) for one in found if one.metric == "span F1"] == [("span F1", "en", 1.0)]
+
+
+def test_a_table_of_one_language_gives_no_other_average(tmp_path):
+    """transformers-readme has German alone. That German is near the published mean of six languages says nothing."""
+    table = get_reference("distilmbert-card")
+    labels = ("entailment", "neutral", "contradiction")
+    gold = [labels[place % 3] for place in range(200)]
+    wrong = [labels[(place + 1) % 3] for place in range(200)]
+    for language in table.languages:
+        n_right = 140 if language == "de" else 130
+        write(tmp_path / "gold", f"test-{language}.txt", "\n".join(gold))
+        write(tmp_path / "said", f"test-{language}.txt", "\n".join(gold[:n_right] + wrong[n_right:]))
+    own = score_given("xnli", tmp_path / "said", labels=tmp_path / "gold", model="mbert", results=tmp_path / "results")
+    names = [one.over for one in definitions([own], get_task("xnli")) if one.metric == "accuracy"]
+    assert names[:2] == ["mean of all 6", "mean of 5, without en"] and sorted(names[2:]) == sorted(table.languages)
+    on_all_rows = StoredRun(own.folder, own.record.model_copy(update={"limits": Limits()}))
+    assert misses(on_all_rows.record, table.rows[0])  # 65.8 where 70.5 is published; German has 70.0
+    found = diagnose_run(on_all_rows, get_task("xnli"), table)
+    assert [finding.evidence for finding in found if finding.name == "another definition"] == []
 
 
 def test_a_score_within_the_tolerance_is_not_missed(run):

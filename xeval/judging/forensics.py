@@ -102,7 +102,10 @@ def _means_of_two(means: Mapping[str, Mapping[str, float]]) -> dict[str, dict[st
 
 
 def _sets(languages: Sequence[str], task: Task) -> dict[str, Sequence[str]]:
-    """Return the sets of languages to average over, each set once, by a name for people."""
+    """Return the sets of languages to average over, each set once, by a name for people.
+
+    Tables with a single language give no average: that language's score is not another definition of a mean.
+    """
     named: dict[frozenset[str], tuple[str, Sequence[str]]] = {}
     rest = [language for language in languages if language != task.training_language]
     members_of = [
@@ -120,6 +123,6 @@ def _sets(languages: Sequence[str], task: Task) -> dict[str, Sequence[str]]:
         *((f"mean of {len(table.languages)}, as in {table.name}", table.languages) for table in tables),
     ]
     for name, members in candidates:
-        if members and set(members) <= set(languages):
+        if len(members) > 1 and set(members) <= set(languages):
             named.setdefault(frozenset(members), (name, members))
     return dict(named.values())
