@@ -106,6 +106,25 @@ def test_fewer_seeds_in_a_language_show_as_a_range():
     assert rows(a_run(seed=1, en=0.8, es=0.7), a_run(seed=2, en=0.8))[-1].seeds == "1 to 2"
 
 
+def test_a_mean_over_languages_is_of_the_seeds_that_have_them():
+    first, second = (
+        a_run(seed=seed, **{language: share + more for language, share in SIX.items()})
+        for seed, more in ((1, 0.0), (2, 0.02))
+    )
+    third = a_run(seed=3, en=0.70, es=0.60, fr=0.50)
+    table = matrix.build([first, second, third], "xnli", CARD)
+    ours = table.rows[-1]
+    whole = sum(SIX.values()) / 6 * 100 + 1  # of the first two; the third would pull the cells' mean 1.2 points down
+    assert ours.cells["en"] == pytest.approx((80 + 82 + 70) / 3) and ours.seeds == "1 to 3"
+    assert ours.mean_reference == pytest.approx(whole) == pytest.approx(ours.verdict.mean.comparison.ours)
+    assert ours.mean_all is None  # no seed has the six and French
+    report = markdown.render(table)
+    assert f"**distilmbert (hf-2019)**: {whole:.1f} " in report and report.count(f" {whole:.1f} ↑ |") == 1
+    said = "Seeds have different languages: a mean over languages is of the seeds that have all of them."
+    assert said in table.footer
+    assert said not in matrix.build([first, second], "xnli", CARD).footer
+
+
 def test_limited_runs_are_not_averaged_with_full_ones():
     run = a_run(seed=2, en=0.5)
     limited = run.record.model_copy(update={"limits": Limits(max_train=10)})

@@ -53,6 +53,14 @@ def budgets(groups: Mapping[Configuration, list[StoredRun]]) -> list[str]:
     return lines
 
 
+def means(groups: Mapping[Configuration, list[StoredRun]]) -> list[str]:
+    """Say which seeds means over languages are of, if those shown in a row do not all have the same languages."""
+    for runs in groups.values():
+        if len({frozenset(run.record.scores) for run in runs}) > 1:
+            return ["Seeds have different languages: a mean over languages is of the seeds that have all of them."]
+    return []
+
+
 def _outcome(trial: TrialRecord) -> str:
     values = " and ".join(f"{key} {value}" for key, value in trial.values.items())
     return f"{values}: failed" if trial.score is None else f"{values}: {one_decimal(100 * trial.score)}"

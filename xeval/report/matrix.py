@@ -229,6 +229,7 @@ def build(
     n_reference = len(first) if reference else 0
     shown = [run for group in groups.values() for run in group]
     footer = footnotes.of(everything, reference) + [line for _, line in _collapsed(runs, shown)]
+    footer += footnotes.means(groups)
     without_verdict = _without_verdict(rows, reference, example, known) if reference else []
     footer += without_verdict
     built = Matrix(
@@ -330,7 +331,23 @@ def _our_row(
     name = configuration.name(others)
     seeds = span(n_seeds) if configuration.example.has_seed else "–"
     home = configuration.example.training_language
-    return replace(columns.row(name, False, cells, span(n_examples), seeds, home), runs=tuple(group))
+    row = columns.row(name, False, cells, span(n_examples), seeds, home)
+    return replace(
+        row,
+        mean_reference=_mean_of_seeds(group, columns.shared),
+        mean_all=_mean_of_seeds(group, columns.languages),
+        runs=tuple(group),
+    )
+
+
+def _mean_of_seeds(group: Sequence[StoredRun], languages: list[str]) -> float | None:
+    """Return the mean over `languages` of the seeds that have all of them, as verdicts take it, or None without one.
+
+    The mean of cells from different seeds would be a number that no verdict is about.
+    """
+    seeds = [{language: 100 * score.value for language, score in run.record.scores.items()} for run in group]
+    means = [mean for own in seeds if (mean := _mean(own, languages)) is not None]
+    return sum(means) / len(means) if means else None
 
 
 def _collapsed(runs: Sequence[StoredRun], shown: Sequence[StoredRun]) -> Iterator[tuple[StoredRun, str]]:
