@@ -1,16 +1,19 @@
 """The line on the language that a model transfers to worst, and what the diagnosis reports to have checked."""
 
+import io
 from dataclasses import replace
 
 import numpy as np
 import pytest
+from rich.console import Console
 from test_report import a_run
 
-from tests.helpers.sample_report import sample_matrix
+from tests.helpers.sample_report import sample_matrix, sample_runs
 from xeval.checks.after.diagnose import n_causes
 from xeval.kinds.tokenization import Tokenization
 from xeval.report import in_short, matrix, worst
-from xeval.report.formats import markdown
+from xeval.report.formats import markdown, terminal
+from xeval.report.page import html
 from xeval.results.records import ELSEWHERE, Recorded
 from xeval.results.store import StoredRun
 from xeval.support.findings import warning
@@ -85,6 +88,24 @@ def test_causes_are_averaged_over_seeds():
 def test_answers_known_outside_the_records_are_used():
     known = {"en": np.array(DIAGONAL), "ur": np.array(TO_NEUTRAL)}
     assert "entailment is mistaken for neutral" in worst.of(row_of(confusion=None), known)
+
+
+def test_all_formats_give_the_cause_where_records_hold_no_answers(tmp_path):
+    """Records of part of the rows and of version 0.1.0 hold none, but their predictions do."""
+    table = matrix.build(sample_runs(tmp_path, n_rows=600), "xnli", None)
+    assert all(score.confusion is None for run in table.runs for score in run.record.scores.values())
+    causes = [worst.of(row) for row in table.ours]
+    assert all("is mistaken for" in cause for cause in causes)
+    texts = html.render(table), markdown.render(table), "\n".join(terminal_lines(table))
+    assert all(cause in text for cause in causes for text in texts)
+    (table.ours[0].runs[0].folder / "predictions" / "en.parquet").unlink()
+    assert "is mistaken for" not in worst.of(table.ours[0])
+
+
+def terminal_lines(table: matrix.Matrix) -> list[str]:
+    console = Console(width=10_000, record=True, file=io.StringIO())
+    terminal.show(table, console)
+    return console.export_text().splitlines()
 
 
 def test_no_line_without_english_and_a_worse_language():

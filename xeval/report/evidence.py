@@ -9,6 +9,7 @@ import pyarrow as pa
 from xeval.judging.calibration import Bin, expected_calibration_error, pooled, recorded, reliability
 from xeval.report.matrix import Row
 from xeval.results.predictions import column, has_logits, label_counts
+from xeval.results.store import StoredRun
 from xeval.support.errors import StoreError
 
 
@@ -34,22 +35,32 @@ def load(row: Row) -> tuple[dict[str, list[Evidence]], list[str]]:
     by_language: dict[str, list[Evidence]] = {}
     problems = []
     for run in row.runs:
-        for language, score in run.record.scores.items():
+        for language in run.record.scores:
             try:
-                if score.confusion is not None and score.calibration is not None:
-                    run.check_predictions(language)
-                    by_language.setdefault(language, []).append(_of_record(score.confusion, score.calibration))
-                    continue
-                table = run.predictions(language, ("label", "prediction", "logits"))
+                own = of_run(run, language)
             except StoreError as error:
                 problems.append(str(error))
                 continue
-            if has_logits(table):
-                by_language.setdefault(language, []).append(_evidence(table))
+            if own is not None:
+                by_language.setdefault(language, []).append(own)
     sizes = {len(evidence.confusion) for seeds in by_language.values() for evidence in seeds}
     if len(sizes) > 1:
         problems.append(f"the predictions have different numbers of labels: {sorted(sizes)}")
     return by_language, problems
+
+
+def of_run(run: StoredRun, language: str) -> Evidence | None:
+    """Load the evidence of one run in one language, or None for a kind of task without logits.
+
+    It comes from the record or, for part of the rows and for older records, from the predictions. Raises StoreError if
+    those are absent or damaged.
+    """
+    score = run.record.scores[language]
+    if score.confusion is not None and score.calibration is not None:
+        run.check_predictions(language)
+        return _of_record(score.confusion, score.calibration)
+    table = run.predictions(language, ("label", "prediction", "logits"))
+    return _evidence(table) if has_logits(table) else None
 
 
 def together(parts: Sequence[Evidence]) -> Evidence:

@@ -13,8 +13,11 @@ import numpy as np
 
 from xeval.definitions.languages import describe, names_of
 from xeval.kinds.registry import unit_of
+from xeval.report import evidence
 from xeval.report.matrix import Row
 from xeval.results.records import RunRecord
+from xeval.results.store import StoredRun
+from xeval.support.errors import StoreError
 from xeval.support.text import one_decimal, percent, printed_difference
 
 MORE_PIECES = 1.3  # times as many pieces per word
@@ -26,7 +29,7 @@ def of(row: Row, confusions: Mapping[str, np.ndarray] | None = None) -> str:
     """Return a sentence such as `Worst: Urdu, 56.0, 38.3 points below English; likely because …`.
 
     It is empty if there is nothing to compare, for instance if the training language itself is at chance. `confusions`
-    are (C, C) counts by gold label, then by predicted label, to use instead of those in the records.
+    are (C, C) counts by gold label, then by predicted label, if they are known already.
     """
     records = [run.record for run in row.runs]
     home = records[0].training_language
@@ -41,7 +44,7 @@ def of(row: Row, confusions: Mapping[str, np.ndarray] | None = None) -> str:
     fact = f"Worst: {names[worst]}, {one_decimal(others[worst])}, {one_decimal(below)} points below {names[home]}"
     if below <= 100 * math.hypot(*(_half_interval(records, language) for language in (worst, home))):
         return f"{fact}."
-    known = confusions if confusions is not None else _confusions(records, (home, worst))
+    known = confusions if confusions is not None else _confusions(row.runs, (home, worst))
     signs = [*_tokens(records, worst, home), *_labels(records[0], known.get(worst), known.get(home))]
     nothing = "; its tokens and answers show no reason" if {home, worst} <= known.keys() else ""
     why = f"; likely because {_listed(signs)}" if signs else nothing
@@ -98,14 +101,26 @@ def _shares(confusion: np.ndarray) -> np.ndarray:
     return shares
 
 
-def _confusions(records: Sequence[RunRecord], languages: Sequence[str]) -> dict[str, np.ndarray]:
-    """Return the confusion counts, summed over the seeds, of languages for which every record holds them."""
+def _confusions(runs: Sequence[StoredRun], languages: Sequence[str]) -> dict[str, np.ndarray]:
+    """Return the confusion counts, summed over the seeds, of languages for which those of every seed are known."""
     known = {}
     for language in languages:
-        counts = [record.scores[language].confusion for record in records if language in record.scores]
-        if counts and None not in counts and len({len(confusion or ()) for confusion in counts}) == 1:
-            known[language] = np.sum([np.array(confusion) for confusion in counts], axis=0)
+        counts = [_confusion(run, language) for run in runs if language in run.record.scores]
+        found = [own for own in counts if own is not None]
+        if found and len(found) == len(counts) and len({own.shape for own in found}) == 1:
+            known[language] = np.sum(found, axis=0)
     return known
+
+
+def _confusion(run: StoredRun, language: str) -> np.ndarray | None:
+    """Return the counts in the record or else those of the predictions; None if neither shows them."""
+    if (counts := run.record.scores[language].confusion) is not None:
+        return np.array(counts)
+    try:
+        own = evidence.of_run(run, language)
+    except StoreError:  # the diagnosis reports it
+        return None
+    return own.confusion if own is not None else None
 
 
 def _listed(parts: Sequence[str]) -> str:
