@@ -16,7 +16,7 @@ from xeval.cli import main
 from xeval.report import from_folder, matrix
 from xeval.report.formats import Format, format_of, model_card, render_as
 from xeval.report.formats.model_card import Footprint
-from xeval.results.records import Limits, RecipeRecord, RunRecord
+from xeval.results.records import ELSEWHERE, Limits, RecipeRecord, RunRecord
 from xeval.results.store import StoredRun, load_runs, save_record
 from xeval.support.errors import XevalError
 from xeval.support.findings import error
@@ -231,6 +231,22 @@ def test_energy_and_carbon_are_estimated_from_the_hours(tmp_path):
     assert "**Hours used:** 1.1 (1 fine-tuning, 0.1 evaluation) in 2 runs" in card
     assert f"**Energy:** an estimate: {hours * 0.2:.3g} kWh" in card
     assert f"**Carbon Emitted:** an estimate: {hours * 0.2 * 300:.3g} g of CO2" in card
+
+
+def test_the_cost_of_predictions_that_others_computed_is_not_known(tmp_path):
+    made = one_model(tmp_path)
+    given = RecipeRecord(name=ELSEWHERE, values={}, overrides={})
+    theirs = [
+        replace(run, record=run.record.model_copy(update={"recipe": given, "training": None, "timing": {}}))
+        for run in made.runs
+    ]
+    full = Footprint(watts=200, grams_per_kwh=300)
+    card = model_card.render(matrix.build(theirs, "xnli", made.reference), TASK, full)
+    assert "**Hardware Type:** not recorded" in card
+    assert "**Hours used:** not recorded, since others computed the predictions" in card
+    assert "**Energy:** not measured" in card and "**Carbon Emitted:** not measured" in card
+    card = model_card.render(matrix.build([*made.runs, *theirs], "xnli", made.reference), TASK, full)
+    assert "**Hardware Type:** x\n" in card and "**Hours used:** 1.1 (1 fine-tuning, 0.1 evaluation) in 2 runs" in card
 
 
 def test_no_format_loads_slow_libraries(results):

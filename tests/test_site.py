@@ -16,6 +16,7 @@ from xeval.judging.comparison.ranking import rank
 from xeval.report import matrix
 from xeval.report.site import boards, pages
 from xeval.results.configurations import by_configuration
+from xeval.results.records import ELSEWHERE, RecipeRecord
 from xeval.results.store import StoredRun, save_record
 from xeval.support.cache import clear
 from xeval.support.errors import StoreError
@@ -45,6 +46,15 @@ def test_numbers_and_marks_match_the_report(site, tmp_path):
         }
     ordered = [line.mean for line in board.lines if line.mean is not None]
     assert ordered == sorted(ordered, reverse=True) and board.lines[-1].mean is None
+
+
+def test_no_machine_is_named_for_predictions_that_others_computed(tmp_path):
+    ran = sample_runs(tmp_path)[-1]
+    given = RecipeRecord(name=ELSEWHERE, values={}, overrides={})
+    theirs = StoredRun(ran.folder, ran.record.model_copy(update={"recipe": given, "training": None}))
+    [ran_here] = boards.build([ran], {}, {}).boards[0].ours
+    [computed_elsewhere] = boards.build([theirs], {}, {}).boards[0].ours
+    assert ran_here.details["computed on"] == "x" and "computed on" not in computed_elsewhere.details
 
 
 # ── ranks ──

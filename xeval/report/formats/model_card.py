@@ -190,22 +190,27 @@ def evaluation(matrix: Matrix, heading: str = "Evaluation") -> str:
 
 
 def _environment(rows: list[Row], footprint: Footprint) -> str:
-    records = [run.record for row in rows for run in row.runs]
+    """Render the section on the cost of what was computed here. What others spent on predictions is not known."""
+    records = [run.record for row in rows for run in row.runs if not run.record.computed_elsewhere]
     trials = {trial.identity: trial for record in records if record.sweep for trial in record.sweep.trials}
     training_h, evaluation_h = (_hours(records, training) for training in (True, False))
     training_h += sum(trial.wall_s or 0.0 for trial in trials.values()) / 3600
     of_trials = f" and {len(trials)} trials" if trials else ""
     hours = training_h + evaluation_h
+    processors = {place.processor for record in records for place in record.environments}
+    used = (
+        f"{_short(hours)} ({_short(training_h)} fine-tuning, {_short(evaluation_h)} evaluation) in"
+        f" {len(records)} run{'s' * (len(records) > 1)}{of_trials}; pretraining is not counted"
+    )
     items: dict[str, Any] = {
-        "Hardware Type": "; ".join(sorted({place.processor for record in records for place in record.environments})),
-        "Hours used": f"{_short(hours)} ({_short(training_h)} fine-tuning, {_short(evaluation_h)} evaluation) in"
-        f" {len(records)} run{'s' * (len(records) > 1)}{of_trials}; pretraining is not counted",
+        "Hardware Type": "; ".join(sorted(processors)) if records else "not recorded",
+        "Hours used": used if records else "not recorded, since others computed the predictions",
         "Cloud Provider": "not recorded",
         "Compute Region": "not recorded",
         "Energy": "not measured",
         "Carbon Emitted": "not measured",
     }
-    if footprint.watts is not None:
+    if footprint.watts is not None and records:
         kwh = hours * footprint.watts / 1000
         items["Energy"] = f"an estimate: {_short(kwh)} kWh, if the machine drew {footprint.watts:g} W throughout"
         if footprint.grams_per_kwh is not None:

@@ -240,7 +240,8 @@ def _details(row: matrix.Row) -> dict[str, str]:
         return {}
     record = row.runs[0].record
     values = ", ".join(f"{key} {value}" for key, value in record.recipe.values.items() if value is not None)
-    machines = dict.fromkeys(place.processor for run in row.runs for place in run.record.environments)
+    computed_here = [run.record for run in row.runs if not run.record.computed_elsewhere]
+    machines = dict.fromkeys(place.processor for own in computed_here for place in own.environments)
     rows = {score.n_rows for run in row.runs for score in run.record.scores.values()}
     details = {
         "recipe": f"{record.recipe.name}: {values}" if values else record.recipe.name,
