@@ -1,5 +1,6 @@
 """Other training languages: what runs, records and reports show, and that published rows do not judge them."""
 
+import re
 import shutil
 
 import numpy as np
@@ -172,9 +173,18 @@ def test_transfer_leaves_out_directions_without_a_score(runs):
     english, spanish = runs
     scores = {language: score for language, score in english.record.scores.items() if language != "es"}
     partial = StoredRun(english.folder, english.record.model_copy(update={"scores": scores}))
-    [by_target] = transfer.of(build([partial, spanish], "cats", None))
+    found = build([partial, spanish], "cats", None)
+    [by_target] = transfer.of(found)
     assert by_target.header == ("trained on", "en", "de", "es")
     assert [line[by_target.header.index("es")] for line in by_target.rows] == ["–", pytest.approx(0.85)]
+    assert by_target.is_text == [True, False, False, False]
+    lines = markdown.render(found).splitlines()
+    [head] = [place for place, line in enumerate(lines) if line.startswith("| trained on")]
+    assert re.fullmatch(r"\|:-+(\|-+:){3}\|", lines[head + 1])  # numbers on the right, though the first is a dash
+    page = html.render(found)
+    section = page[page.index('<h2 id="transfer">') :].partition("</section>")[0]
+    assert [*re.findall('<th scope="col"(.*?)>', section)] == [' class="words"', "", "", ""]
+    assert '<td><span class="number">–</span></td>' in section
 
 
 def test_many_tested_languages_are_lines_of_transfer(runs):

@@ -25,6 +25,11 @@ class Exhibit:
     rows: list[tuple[Cell, ...]]
     quotes: tuple[str, ...] = ()  # the columns whose texts are from the data, in the language of their row
 
+    @property
+    def is_text(self) -> list[bool]:
+        """Whether each column holds texts. A dash among numbers stands for a missing one."""
+        return [all(isinstance(cell, str) for cell in column) for column in zip(*self.rows, strict=True)]
+
 
 def pooled(tables: Sequence[pa.Table], *names: str) -> pa.Table:
     """Return the columns `names` of one language's prediction files, one for each seed, joined end to end."""

@@ -80,7 +80,7 @@ def _exhibits(matrix: Matrix) -> str:
 
 def _table(exhibit: Exhibit) -> str:
     body = [[escape(exhibits.in_words(cell)) for cell in line] for line in exhibit.rows]
-    alignment = ["left" if isinstance(cell, str) else "right" for cell in exhibit.rows[0]]
+    alignment = ["left" if is_text else "right" for is_text in exhibit.is_text]
     header = [escape(name) for name in exhibit.header]
     return pipe_table(body, header, alignment)
 

@@ -97,21 +97,23 @@ def build(row: Row, matrix: Matrix) -> ModelSection:
 
 def shown(exhibit: Exhibit) -> ShownExhibit:
     """Convert an exhibit into a table of the page."""
-    is_of_languages = exhibit.header[0] == LANGUAGE
+    is_of_languages, is_text = exhibit.header[0] == LANGUAGE, exhibit.is_text
     lines = []
     for first, *rest in exhibit.rows:
         name, code = exhibits.in_words(first), ""
         if is_of_languages:
             name, code = describe(name).name, name
         tags = [tag_of(code) if column in exhibit.quotes else "" for column in exhibit.header[1:]]
-        lines.append(Line(name, (code,), [_exhibit_cell(cell, tag) for cell, tag in zip(rest, tags, strict=True)]))
-    is_text = [isinstance(cell, str) for cell in exhibit.rows[0]]
+        cells = zip(rest, is_text[1:], tags, strict=True)
+        lines.append(Line(name, (code,), [_exhibit_cell(cell, of_texts, tag) for cell, of_texts, tag in cells]))
     return ShownExhibit(exhibit.title, exhibit.header, is_text, lines)
 
 
-def _exhibit_cell(cell: ExhibitCell, tag: str) -> Cell:
-    words = exhibits.in_words(cell)
-    return Cell(words, colour="words", language=tag) if isinstance(cell, str) else Cell(words, float(cell))
+def _exhibit_cell(cell: ExhibitCell, of_texts: bool, tag: str) -> Cell:
+    """Convert a cell of a column of texts, or of one of numbers, in which a dash may stand for a missing one."""
+    if isinstance(cell, str):
+        return Cell(cell, colour="words", language=tag) if of_texts else Cell(cell)
+    return Cell(exhibits.in_words(cell), float(cell))
 
 
 def _training_language_and_others(
