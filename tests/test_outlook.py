@@ -221,6 +221,13 @@ def test_chance_is_the_share_of_experiments_drawn(n_seeds):
     assert chance == pytest.approx(outcomes.count("reproduced") / 1500, abs=0.05) and chance > 0.2
 
 
+def test_a_row_of_one_language_has_the_tolerance_of_a_cell():
+    [row], task = get_reference("transformers-readme").rows, get_task("xnli")
+    [power] = power_of(row, task, [3])
+    assert power.mean == pytest.approx(power.cell, abs=0.01)
+    assert chance_of(row, task, [3]).by_seeds[3] == pytest.approx(power.mean, abs=0.01)
+
+
 @pytest.mark.parametrize("spreads", [[0.2, 2.0], [2.0, 0.2, 1.0, 0.6, 1.6, 0.4, 1.8, 0.8, 1.2]])
 def test_chance_of_a_cell_is_the_mean_from_narrow_to_wide(spreads):
     """At most five cells are simulated, evenly from the narrowest spread to the widest."""

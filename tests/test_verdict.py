@@ -191,6 +191,15 @@ def test_the_mean_is_taken_within_each_seed():
     assert judged(against).mean.comparison.seed_sd == pytest.approx(0.0, abs=1e-9)
 
 
+@pytest.mark.parametrize("ours", [80.6, 81.3, 85.0])
+def test_a_row_of_one_language_has_one_verdict(ours):
+    """Its mean is its cell: 1.3 points apart must not agree as the one and lean high as the other."""
+    verdict = judged([a_seed(1, en=ours)], a_table({"en": 80.0}), tolerance=Tolerance(cell=1.5, mean=1.0))
+    cell = verdict.cells["en"]
+    assert (verdict.mean.outcome, verdict.mean.tolerance) == (cell.outcome, 1.5)
+    assert verdict.mean.comparison == cell.comparison
+
+
 def test_unreproduced_mean_is_listed_before_cells():
     verdict = judged(seeds(70.0, 70.2, 70.4))
     assert [stray.what for stray in verdict.not_reproduced] == ["mean of 2 languages", "en", "es"]

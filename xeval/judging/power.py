@@ -39,7 +39,7 @@ def power_of(row: ReferenceRow, task: Task, seeds: Sequence[int]) -> list[Power]
     return [
         Power(
             n_seeds,
-            share_reproduced(n_seeds, *mean, Tolerance.mean),
+            share_reproduced(n_seeds, *mean, Tolerance().of_mean(len(row.cells))),
             float(np.mean([share_reproduced(n_seeds, *cell, Tolerance.cell) for cell in cells])),
         )
         for n_seeds in seeds
@@ -63,7 +63,7 @@ def chance_of(row: ReferenceRow, task: Task, seeds: Sequence[int] = (), toleranc
     published = replace(published_mean(row), value=0.0)  # does not change the chance, so rows share a cached answer
     expected = spread_of_mean(task.of_kind.assumed_spread, list(_expected(row, task).values()))
     numbers = {*range(1, MOST_SEEDS + 1), *seeds}
-    within = (tolerance or Tolerance()).mean
+    within = (tolerance or Tolerance()).of_mean(len(row.cells))
     return Chance({n: share_reproduced(n, published, expected, within) for n in numbers})
 
 

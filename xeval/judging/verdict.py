@@ -32,6 +32,10 @@ class Tolerance:
     cell: float = 1.5
     mean: float = 1.0
 
+    def of_mean(self, n_languages: int) -> float:
+        """Return the tolerance of a mean over this many languages. That over a single one is its cell."""
+        return self.mean if n_languages > 1 else self.cell
+
 
 @dataclass(frozen=True)
 class Verdict:
@@ -283,7 +287,7 @@ class _Row:
         scores = [100 * sum(record.scores[lang].value for lang in languages) / len(languages) for record in runs]
         expected = spread_of_mean(self.assumed, [self._expected(lang, runs) for lang in languages]) if runs else None
         what = f"mean of {counted(len(languages), 'languages')}"
-        verdict = self._verdict_on(what, scores, published, self.tolerance.mean, expected)
+        verdict = self._verdict_on(what, scores, published, self.tolerance.of_mean(len(languages)), expected)
         return self._beside_majority(verdict, runs, languages)
 
     def _beside_majority(self, verdict: Verdict, runs: list[RunRecord], languages: list[str]) -> Verdict:

@@ -21,7 +21,7 @@ def misses(record: RunRecord, published: ReferenceRow) -> bool:
     if record.departure or not shared:
         return False
     apart = sum(100 * record.scores[language].value - published.cells[language] for language in shared) / len(shared)
-    return abs(apart) > (Tolerance.mean if len(shared) > 1 else Tolerance.cell)
+    return abs(apart) > Tolerance().of_mean(len(shared))
 
 
 def other_definition(run: StoredRun, task: Task, published: ReferenceRow, others: OtherScores) -> Finding | None:
