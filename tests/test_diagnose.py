@@ -33,7 +33,7 @@ from xeval.definitions.reference import Reference, ReferenceRow
 from xeval.definitions.registry import get_reference, get_task
 from xeval.judging.health import collapse
 from xeval.report.from_folder import findings_by_task
-from xeval.results.records import Limits, Majority, RunRecord, SelectionPoint
+from xeval.results.records import ELSEWHERE, NO_TRAINING, Limits, Majority, RecipeRecord, RunRecord, SelectionPoint
 from xeval.results.store import StoredRun, load_record, save_record
 from xeval.runs.callbacks import Callback
 from xeval.runs.grid import run
@@ -435,6 +435,17 @@ def test_rows_selected_on_target_languages_say_so(table):
         ours = {language: score(cell / 100 - 0.015) for language, cell in row.cells.items()}
         found = other_selection(run_record(scores=ours), row)
         assert found is not None and row.selection in found.evidence
+
+
+def test_selection_of_predictions_that_others_computed_is_not_known():
+    [row] = [row for row in get_reference("conneau-2020").rows if row.name == "mBERT cased"]
+    ours = {language: score(cell / 100 - 0.015) for language, cell in row.cells.items()}
+    for recipe, said in (
+        (ELSEWHERE, "ours is: not known, since others computed the predictions"),
+        (NO_TRAINING, "ours is: none, the checkpoint is evaluated as it is"),
+    ):
+        given = RecipeRecord(name=recipe, values={}, overrides={})
+        assert said in other_selection(run_record(scores=ours, recipe=given, training=None), row).evidence
 
 
 def test_rows_missing_in_all_languages_are_listed_once():

@@ -29,7 +29,16 @@ from xeval.kinds.pairs import PairClassification
 from xeval.kinds.registry import all_kinds, get_kind
 from xeval.kinds.tags import Tagging
 from xeval.report.matrix import build
-from xeval.results.records import Failure, Limits, Majority, ModelRecord, RecipeRecord, RunRecord
+from xeval.results.records import (
+    ELSEWHERE,
+    NO_TRAINING,
+    Failure,
+    Limits,
+    Majority,
+    ModelRecord,
+    RecipeRecord,
+    RunRecord,
+)
 
 FIVE = [69.0, 69.4, 69.8, 69.2, 69.6]  # mean 69.4, variance 0.40 / 4
 ONE_DECIMAL = 0.1**2 / 12
@@ -429,6 +438,15 @@ def test_row_is_judged_only_by_the_same_adaptation(ours, theirs):
         return
     assert outcomes == {"no verdict"}
     assert row_verdict.mean.sentence.count(". ") == 0 and "so the two are not comparable" in row_verdict.mean.sentence
+
+
+@pytest.mark.parametrize("recipe", [NO_TRAINING, ELSEWHERE])
+def test_reason_does_not_guess_how_others_trained(recipe):
+    others = RecipeRecord(name=recipe, values={}, overrides={})
+    records = [record.model_copy(update={"recipe": others, "training": None}) for record in seeds(80.0, 80.1)[:1]]
+    assert {cell.outcome for cell in judged(records).cells.values()} <= set(UNSETTLED)
+    sentence = judged(records, a_table(layers_frozen=0)).mean.sentence
+    assert "comes from frozen embeddings, and how ours was trained is not known" in sentence
 
 
 def test_reason_names_both_adaptations():

@@ -309,8 +309,10 @@ class _Row:
         record = self.records[0]
         if _is_adapted_as(record, self.row):
             return ""
-        published, ours = in_words(self.row.model_dump()), in_words(record.recipe.values)
-        return f"the published row comes from {published}, ours from {ours}, so the two are not comparable"
+        theirs = f"the published row comes from {in_words(self.row.model_dump())}"
+        if record.is_as_it_was or record.computed_elsewhere:
+            return f"{theirs}, and how ours was trained is not known, so the two are not comparable"
+        return f"{theirs}, ours from {in_words(record.recipe.values)}, so the two are not comparable"
 
     @cached_property
     def _collapses(self) -> list[str | None]:

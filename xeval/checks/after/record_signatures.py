@@ -153,7 +153,9 @@ def other_selection(record: RunRecord, published: ReferenceRow | None) -> Findin
     least, most = SELECTION_COSTS
     if not -most <= difference <= -least:
         return None
-    ours = record.training.selection if record.training else "none, the checkpoint is evaluated as it is"
+    ours = "not known, since others computed the predictions"
+    if not record.computed_elsewhere:
+        ours = record.training.selection if record.training else "none, the checkpoint is evaluated as it is"
     return warning(
         "another selection rule",
         f"the mean is {one_decimal(-difference)} points below {published.name}, whose selection was:"
