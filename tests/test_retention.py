@@ -248,6 +248,17 @@ def test_only_evaluation_counts_as_speed(tmp_path):
     assert [cost.rows_per_s for cost in retention(pair(*sides), *sides).costs] == [1200 / 5] * 2
 
 
+def test_speeds_are_of_the_languages_that_both_have(tmp_path):
+    """Rows of other languages have other lengths."""
+    seconds = {"en": 1.0, "de": 2.0, "ur": 30.0}
+    sides = []
+    for name, languages in (("org/a", ["en", "de", "ur"]), ("org/b", ["en", "de"])):
+        answers = {language: answers_with(LABELS, right(0.8)) for language in languages}
+        timing = {f"evaluate/{language}": Timing(wall_s=seconds[language], rows=N) for language in languages}
+        sides.append([write_run(tmp_path, answers, LABELS, GROUPS, model=name, timing=timing)])
+    assert [cost.rows_per_s for cost in retention(pair(*sides), *sides).costs] == [2 * N / 3] * 2
+
+
 def test_fertility_is_that_of_the_student_where_known(tmp_path):
     kept = {"en": 0.9, "de": 0.8, "es": 0.82, "sw": 0.4, "th": 0.5, "ur": 0.6}
     pieces = {"en": 1.2, "de": 1.5, "es": 1.4, "sw": 2.5, "th": None, "ur": 2.1}

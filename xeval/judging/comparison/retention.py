@@ -117,7 +117,7 @@ def retention(
         mean_kept=mean_kept,
         mean_a=mean_a,
         mean_b=mean_b,
-        costs=(_cost(a, b), _cost(b, a)),
+        costs=(_cost(a, b, list(means)), _cost(b, a, list(means))),
         fertility_correlation=_correlation(rows),
         notes=paired.notes,
     )
@@ -183,10 +183,11 @@ def cohens_kappa(x: np.ndarray, y: np.ndarray) -> float:
     return 1.0 if expected == 1 else (float(np.mean(x == y)) - expected) / (1 - expected)
 
 
-def _cost(runs: Sequence[StoredRun], others: Sequence[StoredRun]) -> Cost:
-    """Return the size of a side, and its speed in evaluation if both sides ran on the same processor."""
+def _cost(runs: Sequence[StoredRun], others: Sequence[StoredRun], languages: Sequence[str]) -> Cost:
+    """Return the size of a side, and its speed in `languages`, which both sides have, if both ran on one processor."""
     processors = {place.processor for run in (*runs, *others) for place in run.record.environments}
-    timings = [timing for run in runs for phase, timing in run.record.timing.items() if phase.startswith("evaluate/")]
+    phases = {f"evaluate/{language}" for language in languages}
+    timings = [timing for run in runs for phase, timing in run.record.timing.items() if phase in phases]
     seconds = sum(timing.wall_s for timing in timings)
     speed = sum(timing.rows for timing in timings) / seconds if seconds and len(processors) == 1 else None
     return Cost(speed, runs[0].record.model.n_parameters)
