@@ -27,7 +27,8 @@ from xeval.results.store import load_record, load_run, load_runs
 from xeval.runs.score_given import score_given
 from xeval.support.errors import DataError, DefinitionError, StoreError, XevalError
 
-GOLD = [label for _, _, label in tiny.mini_rows()["test", "es"]]
+ROWS_OF_ES = tiny.mini_rows()["test", "es"]
+GOLD = [label for _, _, label in ROWS_OF_ES]
 SAID = [GOLD[1], *GOLD[1:]]  # one of twelve is wrong
 
 
@@ -247,6 +248,23 @@ def test_a_second_file_of_a_language_is_refused(world):
         write(world / "given" / name, "\n".join(SAID))
     with pytest.raises(DataError, match="another file also has predictions for 'es'"):
         scored(world, world / "given")
+
+
+@pytest.mark.parametrize("name", ["test-{}.tsv", "{}/predictions.tsv", "of {}, seed 1.tsv"])
+@pytest.mark.parametrize("separator", "-_")
+def test_codes_of_several_parts_are_read_whole(world, name, separator):
+    """A task may have a language in two scripts or countries, such as zh, zh-Hant and zh-Hant-HK."""
+    codes = ["zh", "zh-Hant", "zh-Hant-HK", "pt-BR", "pt"]
+    tiny.write_hub_layout(world / "data", {("test", code): ROWS_OF_ES for code in codes})
+    tiny.write_task(world / "tasks", ('"en", "es", "zh"', ", ".join(map(repr, ["en", *codes]))))
+    for place, code in enumerate(codes):
+        wrong = ["neutral" if label != "neutral" else "entailment" for label in GOLD[:place]]
+        text = "\n".join([*wrong, *GOLD[place:]])
+        write(world / "given" / name.format(code.replace("-", separator)), text)
+    scores = scored(world, world / "given").record.scores
+    assert {code: score.totals["correct"] for code, score in scores.items()} == {
+        code: len(GOLD) - place for place, code in enumerate(codes)
+    }
 
 
 def test_a_language_without_a_file_is_named(world):

@@ -195,9 +195,7 @@ def _language_of(
     """
     parts = path.relative_to(root).parts if path != root else (path.name,)
     for part in reversed(parts):
-        words = re.split(r"[^A-Za-z0-9]+", part)
-        tails = {"-".join(words[start:end]) for start in range(len(words)) for end in range(start + 1, start + 3)}
-        named = [code for code in known if code.replace("_", "-") in tails]
+        named = _codes_in(part, known)
         if len(named) > 1:
             raise DataError(f"{path}: its name contains {' and '.join(named)}; wanted one language in it")
         if named:
@@ -206,6 +204,14 @@ def _language_of(
         return asked[0]
     advice = "give the only one with --language" if is_only else f"wanted one in it, as in test-{min(known)}.tsv"
     raise DataError(f"{path}: its name contains no language of the task; {advice}")
+
+
+def _codes_in(name: str, known: Collection[str]) -> list[str]:
+    """Return the `known` codes that are words of `name`, each once. Of `test-zh-Hant`, that is not `zh`."""
+    codes = sorted(known, key=len, reverse=True)  # where several codes begin at one place, the longest is meant
+    forms = "|".join(f"({re.sub('[_-]', '[^A-Za-z0-9]+', code)})" for code in codes)
+    found = re.finditer(rf"(?<![A-Za-z0-9])(?:{forms})(?![A-Za-z0-9])", name)
+    return list(dict.fromkeys(codes[(match.lastindex or 0) - 1] for match in found))
 
 
 # ── the content of a file ──
