@@ -116,7 +116,7 @@ def _of_labels(record: RunRecord, labelled: Mapping[str, Predicted], task: Task 
     labels = record.labels or of_task or [f"label {number}" for number in range(n_labels)]
     return [
         prediction_signatures.placeholder_labels(labelled),
-        prediction_signatures.permuted_labels(labelled, labels, record.training is not None),
+        prediction_signatures.permuted_labels(record, labelled, labels),
         *(_mistaken_files(labelled) if record.computed_elsewhere else ()),
         prediction_signatures.one_label_throughout(labelled, labels),
         prediction_signatures.drift_to_one_label(labelled, labels, record.training_language),

@@ -127,14 +127,16 @@ _OF_DATA = (
     "Compare the label names of the training rows with those of the test rows; a short training run may also cause"
     " this."
 )
+_OF_FILES = (
+    "Write the predictions as names of labels, or as numbers in the order of the task file's labels. If they are, check"
+    " the labels of the test rows. Then score them again."
+)
 
 
-def permuted_labels(
-    predicted: Mapping[str, Predicted], labels: Sequence[str], is_trained_here: bool = False
-) -> Finding | None:
+def permuted_labels(record: RunRecord, predicted: Mapping[str, Predicted], labels: Sequence[str]) -> Finding | None:
     """Look for an order of the labels in which predictions agree with gold labels far better than in their own.
 
-    All orders are tried over all languages together, then language by language. If the head `is_trained_here`, its
+    All orders are tried over all languages together, then language by language. If the head was trained here, its
     order is known, so the data must be at fault.
     """
     confusions = {language: own.confusion for language, own in predicted.items()}
@@ -143,7 +145,8 @@ def permuted_labels(
     together = np.sum(list(confusions.values()), axis=0)
     order = _better_order(together)
     if order is not None:
-        return _permuted("", together, order, labels, _OF_DATA if is_trained_here else _OF_HEAD)
+        fix = _OF_FILES if record.computed_elsewhere else _OF_DATA if record.training is not None else _OF_HEAD
+        return _permuted("", together, order, labels, fix)
     for language, confusion in confusions.items():
         order = _better_order(confusion)
         if order is not None:
