@@ -719,6 +719,21 @@ def test_one_run_is_scored_by_one_metric(tmp_path):
     assert load_record(before.folder) == before.record
 
 
+def test_predictions_in_another_order_of_labels_are_no_second_seed(world):
+    """They were averaged with the first. Under the same seed, reports then refused every run in the folder."""
+    numbers = [(*texts, str(LABELS.index(label))) for *texts, label in ROWS_OF_ES]
+    options = {"data": tiny.write_xtreme_layout(world / "numbers", {("test", "es"): numbers})}
+    path = write(world / "es.txt", "\n".join(SAID))
+    before = scored(world, path, **options)
+    tiny.write_task(world / "tasks", ('"entailment", "neutral"', '"neutral", "entailment"'))
+    said = "has the labels entailment, neutral, .* now has neutral, entailment, .*; use another --results folder"
+    for seed in (0, 1):
+        with pytest.raises(StoreError, match=said):
+            scored(world, path, seed=seed, **options)
+    assert [run.record for run in load_runs(world / "results")] == [before.record]
+    assert scored(world, path, model="another", **options).record.labels[0] == "neutral"
+
+
 @pytest.mark.parametrize("suffix", ["csv", "jsonl", "parquet"])
 def test_tags_of_a_sentence_may_be_one_text_in_a_column(tmp_path, suffix):
     right = write(tmp_path / "right" / "de.tsv", "Anna\tB-PER\nlacht\tO\n\nBonn\tB-LOC\n")

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from test_breakdowns import with_no_numbers
 from test_nothing_twice import InterruptedAtStep, with_scores_of_other_weights
-from world import Notes, World, forbid, record_of
+from world import LABELS, Notes, World, forbid, record_of
 
 import xeval
 import xeval.runs.grid
@@ -221,6 +221,25 @@ def test_scores_of_two_metrics_are_never_in_one_record(tmp_path):
     with pytest.raises(StoreError, match=said):
         xeval.run(str(path), ["mini-mbert", "mini-distilmbert"], overrides={"max_steps": 1}, **options)
     assert [run.record for run in load_runs(tmp_path / "results")] == [before]
+
+
+def test_other_names_of_labels_make_no_seeds_of_the_same_configuration(empty, command):
+    """Under the same seed, the run was trained again, and reports then refused every run in the folder."""
+    rows = {
+        place: [(*texts, str(LABELS.index(label))) for *texts, label in part]
+        for place, part in tiny.mini_rows().items()
+    }
+    options = {"data": tiny.write_xtreme_layout(empty.folder / "numbers", rows), "languages": ["en"]}
+    before = empty.run(**options)
+    task = tiny.write_task(empty.folder / "turned", ('"entailment", "neutral"', '"neutral", "entailment"'))
+    for seeds in ([3], [4]):
+        with pytest.raises(StoreError, match=r"has the labels entailment, neutral, .* now has neutral, entailment, "):
+            empty.run(task=str(task), seeds=seeds, **options)
+    assert record_of(empty) == before
+    words = ["--model", empty.model, "--recipe", empty.folder / "brief.toml", "--results", empty.results]
+    words += ["--data", options["data"], "--language", "en", "--device", "cpu", "--dtype", "float32", "--dry-run"]
+    plans = [command("run", each, *words)[1] for each in (empty.task_file, task)]
+    assert [plan.startswith("Plan: 1 run, already finished ") for plan in plans] == [True, False]
 
 
 def test_checkpoint_chosen_by_another_metric_is_not_used(tmp_path):

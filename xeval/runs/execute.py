@@ -45,7 +45,7 @@ from xeval.results.run_on_disk import RunOnDisk
 from xeval.results.store import StoredRun, load_record, own_weights
 from xeval.runs.callbacks import Callback, Listeners, RunBegun
 from xeval.runs.candidates import EveryCheckpoint, LanguageRows, SnapshotsBehindEvaluated
-from xeval.runs.provenance import check_metric, new_record
+from xeval.runs.provenance import check_labels, check_metric, new_record
 from xeval.runs.spec import RunSpec
 from xeval.support.cache import checkpoints_folder, forget_unused, kept_weights, weights_folder, weights_in
 from xeval.support.errors import DataError, PredictionError, StoreError, TrainingError
@@ -102,6 +102,8 @@ class OneRun:
         record = self.disk.newest()
         if record is not None:
             check_metric(record, spec.task, folder)  # now, before other runs of a grid are trained
+        else:
+            check_labels(new_record(spec, None), known)
         self.identity = record.identity if record is not None else spec.identity()
         self.sweep = spec.sweep or (record.sweep if record is not None else None)
         self.state_folder = checkpoints_folder(self.identity, spec.task.metric)  # of the training

@@ -255,6 +255,8 @@ class _ModelOutlook:
         """Return whether `record` is of that run, or of one that differs from it only in the limits on rows."""
         dtype = self._of.choose(record.model.hidden_size).dtype_name
         own = self._recipe_name, _without_layer(self._values), self._task.training_language, dtype
+        if record.labels not in (None, list(self._task.labels) or None):
+            return False
         recipe = record.recipe
         of_record = recipe.name, _without_layer(recipe.values), record.training_language, record.dtype
         return own == of_record and (not self._of.train or record.seed == seed)

@@ -1,5 +1,6 @@
 """A run's first record: what the run is made of, before anything is scored."""
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -7,10 +8,12 @@ from transformers import PreTrainedModel
 
 from xeval.definitions.task import Task
 from xeval.engine.loading import count_encoder_parameters, encoder_shape
+from xeval.results.configurations import Configuration
 from xeval.results.records import ModelRecord, RunRecord
+from xeval.results.store import StoredRun
 from xeval.runs.spec import RunSpec
 from xeval.support.errors import StoreError
-from xeval.support.text import metric_in_words
+from xeval.support.text import metric_in_words, one_line
 
 
 def new_record(spec: RunSpec, model: PreTrainedModel | None) -> RunRecord:
@@ -70,3 +73,21 @@ def check_metric(record: RunRecord, task: Task, folder: Path) -> None:
             f"{folder} is scored by {metric_in_words(record.metric)}, and task {task.name} now by"
             f" {metric_in_words(task.metric)}; use another --results folder"
         )
+
+
+def check_labels(record: RunRecord, known: Iterable[StoredRun]) -> None:
+    """Raise StoreError if a `known` run is of the configuration of `record`, but with labels of other names or order.
+
+    Runs of one configuration are seeds of it, whose scores are averaged.
+    """
+    for run in known:
+        has_others = run.record.labels not in (None, record.labels)
+        if has_others and Configuration.of(run.record) == Configuration.of(record):
+            raise StoreError(
+                f"{run.folder} has the labels {_listed(run.record.labels)}, and task {record.task} now has"
+                f" {_listed(record.labels)}; use another --results folder, or remove the runs with the old labels"
+            )
+
+
+def _listed(labels: Iterable[str] | None) -> str:
+    return one_line(", ".join(labels or ()))[:100]

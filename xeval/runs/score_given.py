@@ -28,9 +28,9 @@ from xeval.results.records import (
     RecipeRecord,
     RunRecord,
 )
-from xeval.results.store import StoredRun, load_record, run_folder, save_record
+from xeval.results.store import StoredRun, known_runs, load_record, run_folder, save_record
 from xeval.runs.objects import folder_of_data
-from xeval.runs.provenance import check_metric, said_of_task
+from xeval.runs.provenance import check_labels, check_metric, said_of_task
 from xeval.support.arguments import checked_arguments
 from xeval.support.errors import DefinitionError, StoreError, UnknownNameError
 from xeval.support.locks import locked
@@ -110,6 +110,7 @@ def score_given(  # noqa: PLR0913  what `score` takes
     kind = definition.of_kind
     judged = {each: judged_of(kind, kind.answers_given(own, rows[each]), rows[each]) for each, own in given.items()}
     record = _record(definition, name, seed, source, rows)
+    check_labels(record, known_runs(Path(results), record.task))
     folder = run_folder(Path(results), record.task, record.model.id, ELSEWHERE, seed, record.identity)
     with locked(folder, reporter.say):
         return _add(definition, folder, load_record(folder) or record, judged, rows)
