@@ -328,6 +328,20 @@ def test_notes_on_runs_name_their_configuration():
     assert f"Failed: {DISTILMBERT} hf-2019 seed 1: no" in alone
 
 
+def test_seeds_on_different_test_rows_have_a_footnote():
+    """Their mean was shown like that of any other seeds."""
+
+    def on_rows(seed: int, **sha256: str) -> StoredRun:
+        run = a_run(seed=seed, en=0.8, es=0.7)
+        data = run.record.data.model_copy(update={"sha256": run.record.data.sha256 | {"test": sha256}})
+        return StoredRun(run.folder, run.record.model_copy(update={"data": data}))
+
+    old, new = on_rows(1, en=files_of("en"), es=files_of("es")), on_rows(2, en=files_of("en"), es=files_of("new es"))
+    [line] = [line for line in matrix.build([old, new], "xnli", CARD).footer if line.startswith("Different test rows")]
+    assert f"the seeds of {DISTILMBERT}, hf-2019 were not evaluated on the same rows in es; " in line
+    assert not any(line.startswith("Different") for line in matrix.build([old], "xnli", CARD).footer)
+
+
 def flores(n: int) -> dict[str, float]:
     """Return scores in `n` languages: English and those with the longest codes."""
     letters = "abcdefghijklmnopqrstuvwxyz"

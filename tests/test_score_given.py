@@ -719,6 +719,19 @@ def test_one_run_is_scored_by_one_metric(tmp_path):
     assert load_record(before.folder) == before.record
 
 
+def test_seeds_are_scored_on_the_same_rows(world):
+    path = write(world / "es.txt", "\n".join(SAID))
+    key = write(world / "key" / "es.txt", "\n".join(GOLD))
+    scored(world, path)
+    tiny.write_hub_layout(world / "data", {("test", "es"): [*ROWS_OF_ES[1:], ROWS_OF_ES[0]]})
+    with pytest.raises(DataError, match=r"test rows of 'es' differ from those that .* was scored on; use another"):
+        scored(world, path, seed=1)
+    assert [run.record.seed for run in load_runs(world / "results")] == [0]
+    scored(
+        world, path, seed=2, data=None, labels=key
+    )  # without texts, it cannot be known whether the rows are the same
+
+
 def test_predictions_in_another_order_of_labels_are_no_second_seed(world):
     """They were averaged with the first. Under the same seed, reports then refused every run in the folder."""
     numbers = [(*texts, str(LABELS.index(label))) for *texts, label in ROWS_OF_ES]

@@ -113,6 +113,22 @@ def test_changed_test_rows_are_refused(finished, no_training, no_prediction):
     assert finished.files() == before
 
 
+def test_changed_test_rows_make_no_second_seed(finished, no_training, no_prediction):
+    """The mean over seeds was one over different test sets, and nothing showed it."""
+    before = finished.files()
+    with pytest.raises(DataError, match=r"^test rows of 'es' differ from those that [^\n]+$"):
+        finished.run(data=changed_rows(finished, "es", "test"), seeds=[4])
+    assert finished.files() == before
+
+
+def test_other_languages_of_another_seed_are_not_affected(finished):
+    data = changed_rows(finished, "es", "test")
+    record = finished.run(data=data, seeds=[4], languages=["en", "zh"])
+    assert set(record.scores) == {"en", "zh"}
+    with pytest.raises(DataError, match=r"^test rows of 'es' differ from those that "):
+        finished.run(data=data, seeds=[4], languages=["es"])
+
+
 def test_missing_language_is_noticed_before_computing(empty, no_training, no_prediction):
     data = empty.copy_of_data()
     shutil.rmtree(data / "zh")

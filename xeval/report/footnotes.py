@@ -9,7 +9,7 @@ from xeval.definitions.reference import Reference
 from xeval.kinds.registry import unit_of
 from xeval.results.adaptations import in_words, settings_of
 from xeval.results.configurations import Configuration, names_of_runs, sweep_of
-from xeval.results.records import Environment, ModelRecord, RunRecord, Score, TrialRecord
+from xeval.results.records import ANSWERS_ALONE, Environment, ModelRecord, RunRecord, Score, TrialRecord
 from xeval.results.store import StoredRun
 from xeval.support.text import counted, metric_in_words, one_decimal
 
@@ -29,9 +29,28 @@ def of(groups: Mapping[Configuration, list[StoredRun]], reference: Reference | N
             chosen = ", ".join(unpublished)
             lines.append(f"The source does not name every row's recipe; the table's file chooses {chosen}.")
     lines += map(_produced_by, seeds)
+    lines += _different_rows(groups)
     lines += budgets(groups)
     lines += filter(None, [_majorities(ours), *map(_against_float32, seeds)])
     lines += [f"Failed: {names_of_runs([record], groups)}: {record.failure}" for record in ours if record.failures]
+    return lines
+
+
+def _different_rows(groups: Mapping[Configuration, list[StoredRun]]) -> list[str]:
+    """Return where the seeds of a row were evaluated on different test rows, as those of merged results may be."""
+    lines = []
+    for configuration, runs in groups.items():
+        hashes: dict[str, set[str]] = {}
+        for run in runs:
+            rows = run.record.data.sha256.get("test", {})
+            if run.record.data.source != ANSWERS_ALONE:  # which have other hashes without their texts
+                for language in rows.keys() & run.record.scores.keys():
+                    hashes.setdefault(language, set()).add(rows[language])
+        if mixed := [language for language in sorted(hashes) if len(hashes[language]) > 1]:
+            lines.append(
+                f"Different test rows: the seeds of {configuration.name(groups)} were not evaluated on the same rows in"
+                f" {', '.join(mixed)}; do not read their mean as a score on one test set."
+            )
     return lines
 
 

@@ -3,7 +3,7 @@
 import shlex
 import shutil
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
@@ -45,7 +45,7 @@ from xeval.results.run_on_disk import RunOnDisk
 from xeval.results.store import StoredRun, load_record, own_weights
 from xeval.runs.callbacks import Callback, Listeners, RunBegun
 from xeval.runs.candidates import EveryCheckpoint, LanguageRows, SnapshotsBehindEvaluated
-from xeval.runs.provenance import check_labels, check_metric, new_record
+from xeval.runs.provenance import check_labels, check_metric, check_same_rows, new_record, seeds_of
 from xeval.runs.spec import RunSpec
 from xeval.support.cache import checkpoints_folder, forget_unused, kept_weights, weights_folder, weights_in
 from xeval.support.errors import DataError, PredictionError, StoreError, TrainingError
@@ -98,12 +98,12 @@ class OneRun:
         self.invocation = Invocation(environment=environment.describe(spec.compute), preflight=list(preflight))
         self.name = spec.in_words
         self.disk = RunOnDisk(folder)
-        self.trained = [run for run in known if run.folder != folder and spec.shares_training_with(run.record)]
+        others = [run for run in known if run.folder != folder]
+        self.trained = [run for run in others if spec.shares_training_with(run.record)]
         record = self.disk.newest()
-        if record is not None:
-            check_metric(record, spec.task, folder)  # now, before other runs of a grid are trained
-        else:
-            check_labels(new_record(spec, None), known)
+        if record is not None:  # these are checked now, before other runs of a grid are trained
+            check_metric(record, spec.task, folder)
+        self._check_seeds(seeds_of(record or new_record(spec, None), others))
         self.identity = record.identity if record is not None else spec.identity()
         self.sweep = spec.sweep or (record.sweep if record is not None else None)
         self.state_folder = checkpoints_folder(self.identity, spec.task.metric)  # of the training
@@ -170,7 +170,7 @@ class OneRun:
             if record is not None:
                 record = self._with_published_name(self._as_declared(self._with_labels(record)))
                 check_metric(record, self.spec.task, self.disk.folder)
-                self._check_same_rows(record)
+                self._check_same_rows([StoredRun(self.disk.folder, record)])
                 record = self._with_sweep(record)
             missing = self.disk.unfinished(record, languages)
             for language, problem in missing.items():
@@ -257,14 +257,15 @@ class OneRun:
         changes = {"published_as": own.published_as, "published_by": own.published_by}
         return self.disk.save(record.model_copy(update={"model": model.model_copy(update=changes)}))
 
-    def _check_same_rows(self, record: RunRecord) -> None:
+    def _check_seeds(self, seeds: Sequence[StoredRun]) -> None:
+        """Raise XevalError if other seeds have other labels or test rows: their mean would be of different things."""
+        check_labels(self.spec.task, seeds)
+        if seeds:  # a trial of a sweep has none, and reads no test rows
+            self._check_same_rows(seeds)
+
+    def _check_same_rows(self, runs: Iterable[StoredRun]) -> None:
         corpus = self.spec.corpus
-        for language, recorded in record.data.sha256.get("test", {}).items():
-            if language in corpus.read_languages and corpus.test(language).sha256 != recorded:
-                raise DataError(
-                    f"test rows of {language!r} differ from those that {self.disk.folder} was scored on; use another"
-                    " --results folder, or remove that one to evaluate again"
-                )
+        check_same_rows({language: corpus.test(language).sha256 for language in corpus.read_languages}, runs)
 
     def _compute(self, record: RunRecord | None, missing: Sequence[str], unknown: Sequence[str]) -> RunRecord:
         """Evaluate the `missing` languages, and every checkpoint if any languages are `unknown` for the checkpoints."""
@@ -360,7 +361,7 @@ class OneRun:
             self._say(f"not all its checkpoints were evaluated in {' '.join(unknown)}, so it is trained again")
         self.check_rows(self.disk.languages())
         if record is not None:
-            self._check_same_rows(record)
+            self._check_same_rows([StoredRun(self.disk.folder, record)])
         every = self._every_checkpoint(tokenizer, record, unknown)
         model, fresh = self._train(tokenizer, every, until_kept)
         assert fresh.training is not None  # since it has just been trained

@@ -1,6 +1,6 @@
 """A run's first record: what the run is made of, before anything is scored."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ from xeval.results.configurations import Configuration
 from xeval.results.records import ModelRecord, RunRecord
 from xeval.results.store import StoredRun
 from xeval.runs.spec import RunSpec
-from xeval.support.errors import StoreError
+from xeval.support.errors import DataError, StoreError
 from xeval.support.text import metric_in_words, one_line
 
 
@@ -75,19 +75,32 @@ def check_metric(record: RunRecord, task: Task, folder: Path) -> None:
         )
 
 
-def check_labels(record: RunRecord, known: Iterable[StoredRun]) -> None:
-    """Raise StoreError if a `known` run is of the configuration of `record`, but with labels of other names or order.
+def seeds_of(record: RunRecord, known: Iterable[StoredRun]) -> list[StoredRun]:
+    """Return the `known` runs of the configuration of `record`: scores of its seeds are averaged."""
+    own = Configuration.of(record)
+    return [run for run in known if Configuration.of(run.record) == own]
 
-    Runs of one configuration are seeds of it, whose scores are averaged.
-    """
-    for run in known:
-        has_others = run.record.labels not in (None, record.labels)
-        if has_others and Configuration.of(run.record) == Configuration.of(record):
+
+def check_labels(task: Task, seeds: Iterable[StoredRun]) -> None:
+    """Raise StoreError if one of the `seeds` has other names of labels than `task`, or another order."""
+    for run in seeds:
+        if run.record.labels not in (None, list(task.labels) or None):
             raise StoreError(
-                f"{run.folder} has the labels {_listed(run.record.labels)}, and task {record.task} now has"
-                f" {_listed(record.labels)}; use another --results folder, or remove the runs with the old labels"
+                f"{run.folder} has the labels {_listed(run.record.labels)}, and task {task.name} now has"
+                f" {_listed(task.labels)}; use another --results folder, or remove the runs with the old labels"
             )
 
 
-def _listed(labels: Iterable[str] | None) -> str:
+def check_same_rows(sha256: Mapping[str, str], runs: Iterable[StoredRun]) -> None:
+    """Raise DataError if one of the `runs` was scored on test rows with another hash than `sha256` has by language."""
+    for run in runs:
+        for language, recorded in run.record.data.sha256.get("test", {}).items():
+            if sha256.get(language, recorded) != recorded:
+                raise DataError(
+                    f"test rows of {language!r} differ from those that {run.folder} was scored on; use another"
+                    " --results folder, or remove that one to evaluate again"
+                )
+
+
+def _listed(labels: Sequence[str] | None) -> str:
     return one_line(", ".join(labels or ()))[:100]

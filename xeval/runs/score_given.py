@@ -2,7 +2,7 @@
 
 import hashlib
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +30,7 @@ from xeval.results.records import (
 )
 from xeval.results.store import StoredRun, known_runs, load_record, run_folder, save_record
 from xeval.runs.objects import folder_of_data
-from xeval.runs.provenance import check_labels, check_metric, said_of_task
+from xeval.runs.provenance import check_labels, check_metric, check_same_rows, said_of_task, seeds_of
 from xeval.support.arguments import checked_arguments
 from xeval.support.errors import DefinitionError, StoreError, UnknownNameError
 from xeval.support.locks import locked
@@ -110,10 +110,21 @@ def score_given(  # noqa: PLR0913  what `score` takes
     kind = definition.of_kind
     judged = {each: judged_of(kind, kind.answers_given(own, rows[each]), rows[each]) for each, own in given.items()}
     record = _record(definition, name, seed, source, rows)
-    check_labels(record, known_runs(Path(results), record.task))
+    _check_seeds(definition, record, known_runs(Path(results), record.task), rows)
     folder = run_folder(Path(results), record.task, record.model.id, ELSEWHERE, seed, record.identity)
     with locked(folder, reporter.say):
         return _add(definition, folder, load_record(folder) or record, judged, rows)
+
+
+def _check_seeds(task: Task, record: RunRecord, known: Iterable[StoredRun], rows: Mapping[str, Rows]) -> None:
+    """Raise XevalError if `known` runs are of the configuration of `record`, but by other labels or on other rows."""
+    seeds = seeds_of(record, known)
+    check_labels(task, seeds)
+    # The same rows have another hash without their texts. `_add` compares those of the run itself.
+    is_alone = record.data.source == ANSWERS_ALONE
+    others = [run for run in seeds if run.record.seed != record.seed]
+    alike = [run for run in others if (run.record.data.source == ANSWERS_ALONE) == is_alone]
+    check_same_rows({language: own.sha256 for language, own in rows.items()}, alike)
 
 
 def _named(model: str) -> ModelName:
