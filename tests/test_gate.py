@@ -10,6 +10,7 @@ from xeval.judging.gate import bless as blessing
 from xeval.judging.gate import check as gate
 from xeval.judging.gate.baseline import Baseline
 from xeval.judging.gate.findings import Outcome, Thresholds
+from xeval.report.gate.text import by_configuration
 from xeval.results.records import DataRecord, Failure, Invocation, Limits, ModelRecord, RecipeRecord, RunRecord, Timing
 from xeval.support.errors import StoreError
 
@@ -438,6 +439,21 @@ def test_of_two_candidates_the_one_with_fewer_other_settings_is_named():
         failures = check(baseline, [*seeds(recipe=OTHER_RECIPE), *runs]).failures
         assert [failure.kind for failure in failures] == ["other settings", "extra configuration"]
         assert failures[0].sentence.endswith("was run with other settings: dtype is bfloat16, blessed float32.")
+
+
+def test_configurations_of_an_edited_recipe_are_told_apart():
+    """They had one name, and so one table in the terminal and one test suite in JUnit's XML."""
+    before, after = (
+        RecipeRecord(name="mine", values={"learning_rate": 1e-5, "batch_size": size}, overrides={}) for size in (8, 16)
+    )
+    baseline = bless([*seeds("a", recipe=before), *seeds("b", recipe=after)])
+    outcome = check(baseline, [*seeds("a", recipe=before), *seeds("b", {"es": -9.0}, recipe=after)])
+    groups = by_configuration(outcome.findings)
+    assert list(groups) == ["cats: org/m, mine, batch_size 8, float32", "cats: org/m, mine, batch_size 16, float32"]
+    [failure] = [finding for finding in outcome.failures if finding.what == "es"]
+    assert failure.configuration == "cats: org/m, mine, batch_size 16, float32"
+    [alone] = bless(seeds("a", recipe=before)).configurations
+    assert alone.name == "cats: org/m, mine, float32"
 
 
 def test_names_have_no_limit_on_training_rows_without_training():

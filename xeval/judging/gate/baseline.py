@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, PrivateAttr, model_validator
 
 from xeval.definitions.reference import Percentage
 from xeval.definitions.toml import Frozen, LanguageCode, Text, read_definition
@@ -89,6 +89,7 @@ class Blessed(Frozen):
     hardware: dict[Text, Setting]
     versions: dict[Text, Text]
     data_sha256: dict[Text, dict[LanguageCode, Sha256]]  # split → language → hash of the rows' content
+    _unlike: dict[str, Setting] = PrivateAttr(default_factory=dict)  # settings to tell it from others of its name
 
     @model_validator(mode="after")
     def _agrees(self) -> "Blessed":
@@ -117,8 +118,8 @@ class Blessed(Frozen):
 
     @property
     def name(self) -> str:
-        """The configuration in words, on one line."""
-        return name_of(self.task, self.model, self.settings, self.overrides, self.trained)
+        """The configuration in words, on one line, with what tells it from others of the baseline."""
+        return name_of(self.task, self.model, self.settings, self.overrides | self._unlike, self.trained)
 
 
 class Baseline(Frozen):
@@ -131,7 +132,20 @@ class Baseline(Frozen):
     def _distinct(self) -> "Baseline":
         if len({configuration.key for configuration in self.configurations}) != len(self.configurations):
             raise ValueError("two configurations have the same task, model and settings")
+        for alike in self._by_name().values():
+            first = alike[0].settings
+            keys = {key for own in alike for key in own.settings | first if own.settings.get(key) != first.get(key)}
+            for own in alike:
+                own._unlike = {key: value for key, value in own.settings.items() if key in keys}
         return self
+
+    def _by_name(self) -> dict[str, list[Blessed]]:
+        """Group configurations by short name: a recipe's file may have been edited between the runs of two of them."""
+        groups: dict[str, list[Blessed]] = {}
+        for own in self.configurations:
+            name = name_of(own.task, own.model, own.settings, own.overrides, own.trained)
+            groups.setdefault(name, []).append(own)
+        return groups
 
 
 def key_of(task: str, model: str, values: Mapping[str, Setting], metric: str) -> str:
