@@ -13,7 +13,6 @@ import numpy as np
 
 from xeval.definitions.languages import describe, names_of
 from xeval.kinds.registry import unit_of
-from xeval.report import evidence
 from xeval.report.matrix import Row
 from xeval.results.records import RunRecord
 from xeval.results.store import StoredRun
@@ -116,6 +115,8 @@ def _confusion(run: StoredRun, language: str) -> np.ndarray | None:
     """Return the counts in the record or else those of the predictions; None if neither shows them."""
     if (counts := run.record.scores[language].confusion) is not None:
         return np.array(counts)
+    from xeval.report import evidence  # pyarrow, which most rows are shown without
+
     try:
         own = evidence.of_run(run, language)
     except StoreError:  # the diagnosis reports it

@@ -77,8 +77,10 @@ def check_metric(record: RunRecord, task: Task, folder: Path) -> None:
 
 def seeds_of(record: RunRecord, known: Iterable[StoredRun]) -> list[StoredRun]:
     """Return the `known` runs of the configuration of `record`: scores of its seeds are averaged."""
-    own = Configuration.of(record)
-    return [run for run in known if Configuration.of(run.record) == own]
+    own, model = Configuration.of(record), record.model_of_seeds
+    # Models are compared first, since a large grid asks for each of its runs.
+    alike = [run for run in known if run.record.model_of_seeds == model]
+    return [run for run in alike if Configuration.of(run.record) == own]
 
 
 def check_labels(task: Task, seeds: Iterable[StoredRun]) -> None:
