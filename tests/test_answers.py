@@ -517,6 +517,14 @@ def test_shared_contexts_and_ends_inside_words_are_findings():
     assert shared["contexts"].severity == "warning" and "at most 50.0 % (en)" in shared["contexts"].evidence
 
 
+def test_windows_without_room_for_text_are_refused():
+    """XLM-R puts four special pieces around a question and a context."""
+    with pytest.raises(
+        DataError, match="leaves no room for text: this tokenizer adds 4 special pieces; wanted 6 or more"
+    ):
+        encode(KIND, tiny_tokenizer("xlm-roberta"), questions(), 4)
+
+
 @pytest.mark.parametrize(("max_length", "unit"), [(24, "sequences"), (128, "questions")])
 def test_batches_are_counted_in_sequences_or_questions(command, tmp_path, monkeypatch, max_length, unit):
     monkeypatch.setenv("XEVAL_CACHE", str(tmp_path / "cache"))

@@ -155,9 +155,15 @@ class Answers(Kind):
     ) -> Encoded:
         """Encode windows of question and context.
 
-        A window without the answer has its first token as target, as in SQuAD v1.
+        A window without the answer has its first token as target, as in SQuAD v1. Raise DataError if `max_length`
+        leaves no room for text.
         """
         frame = windows.Frame.of(tokenizer)
+        if max_length <= len(frame):
+            raise DataError(
+                f"max_length {max_length} leaves no room for text: this tokenizer adds {len(frame)} special pieces;"
+                f" wanted {len(frame) + 2} or more"
+            )
         most_of_question = min(self.keys.question_pieces, (max_length - len(frame)) // 2)
         ids, type_ids, characters, targets = [], [], [], []
         row_of: list[int] = []
