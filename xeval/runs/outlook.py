@@ -29,6 +29,7 @@ from xeval.results.store import StoredRun, known_runs, weights_of
 from xeval.runs.forecast import RowsOfTraining, Speed, kept_speed, rows_of_training, speed_key, speed_of_runs
 from xeval.runs.grid import TaskGrid, check_options, define, seeds_for, seeds_to_run, table_to_reproduce
 from xeval.runs.preflight import count_checkpoint_weights
+from xeval.runs.provenance import has_other_labels
 from xeval.runs.spec import limits, recipe_record
 from xeval.runs.suite import FileGrid, options_of, pairs_of
 from xeval.support.errors import XevalError
@@ -254,9 +255,9 @@ class _ModelOutlook:
     def _is_like(self, record: RunRecord, seed: int) -> bool:
         """Return whether `record` is of that run, or of one that differs from it only in the limits on rows."""
         dtype = self._of.choose(record.model.hidden_size).dtype_name
-        own = self._recipe_name, _without_layer(self._values), self._task.training_language, dtype
-        if record.labels not in (None, list(self._task.labels) or None):
+        if has_other_labels(record, self._task):
             return False
+        own = self._recipe_name, _without_layer(self._values), self._task.training_language, dtype
         recipe = record.recipe
         of_record = recipe.name, _without_layer(recipe.values), record.training_language, record.dtype
         return own == of_record and (not self._of.train or record.seed == seed)

@@ -83,10 +83,15 @@ def seeds_of(record: RunRecord, known: Iterable[StoredRun]) -> list[StoredRun]:
     return [run for run in alike if Configuration.of(run.record) == own]
 
 
+def has_other_labels(record: RunRecord, task: Task) -> bool:
+    """Return whether `record` has other names of labels than `task`, or another order; some old records have none."""
+    return record.labels not in (None, list(task.labels) or None)
+
+
 def check_labels(task: Task, seeds: Iterable[StoredRun]) -> None:
     """Raise StoreError if one of the `seeds` has other names of labels than `task`, or another order."""
     for run in seeds:
-        if run.record.labels not in (None, list(task.labels) or None):
+        if has_other_labels(run.record, task):
             raise StoreError(
                 f"{run.folder} has the labels {_listed(run.record.labels)}, and task {task.name} now has"
                 f" {_listed(task.labels)}; use another --results folder, or remove the runs with the old labels"
