@@ -8,6 +8,7 @@ import torch
 from transformers import PretrainedConfig
 
 from xeval.engine.devices import Compute, is_out_of_memory
+from xeval.engine.threads import n_at_once, results_at_once
 from xeval.kinds.encoded import Encoded
 from xeval.support.errors import PredictionError
 
@@ -39,13 +40,25 @@ def even_batches(lengths: np.ndarray, token_budget: int) -> list[np.ndarray]:
 
 
 def within_memory(
-    outputs_of: Callable[[np.ndarray], T], batches: list[np.ndarray], lengths: np.ndarray, compute: Compute
+    outputs_of: Callable[[np.ndarray], T],
+    batches: list[np.ndarray],
+    lengths: np.ndarray,
+    compute: Compute,
+    at_once: bool = False,
 ) -> Iterator[tuple[np.ndarray, T]]:
     """Yield `batches` of rows with `outputs_of` each; `lengths` are those of all rows.
 
     Batches that do not fit into a device's memory are halved. Raise PredictionError if not even one row fits.
+
+    If `at_once`, `outputs_of` is called by several threads at the same time on a processor, as long as memory lasts.
     """
     batches = list(batches)
+    if at_once and compute.device.type == "cpu":
+        n_done = 0
+        for outputs in _as_memory_lasts(outputs_of, batches):
+            n_done += 1
+            yield batches[n_done - 1], outputs
+        del batches[:n_done]
     while batches:
         batch = batches[0]
         try:
@@ -65,6 +78,18 @@ def within_memory(
         budget = int(lengths[batch].max()) * (len(batch) // 2)
         places = np.concatenate(batches)
         batches = [places[part] for part in even_batches(lengths[places], budget)]
+
+
+def _as_memory_lasts(outputs_of: Callable[[np.ndarray], T], batches: list[np.ndarray]) -> Iterator[T]:
+    """Yield `outputs_of` each of `batches`, if there are enough to compute several at once, until memory runs out."""
+    n = n_at_once(len(batches))
+    if n == 1:
+        return
+    try:
+        yield from results_at_once(outputs_of, batches, n)
+    except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
+        if not is_out_of_memory(error):
+            raise
 
 
 def collate(

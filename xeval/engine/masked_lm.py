@@ -5,6 +5,7 @@ give each other away, so a language whose words are split into many pieces looks
 https://aclanthology.org/2023.acl-short.80, also mask the pieces that follow in the word, which is the default here.
 """
 
+import threading
 import unicodedata
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -18,10 +19,10 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from xeval.engine.batches import collate, even_batches, within_memory
 from xeval.engine.devices import Compute
-from xeval.engine.fast_path import own_attention, packed_attention
+from xeval.engine.fast_path import own_attention
 from xeval.engine.fast_path.blocked_weights import blocked_weights
 from xeval.engine.fast_path.cls_only import compute_first_tokens_only
-from xeval.engine.fast_path.forward import layers_of, packed
+from xeval.engine.fast_path.forward import is_packed, layers_of, packed
 from xeval.engine.fast_path.packing import pack
 from xeval.kinds.encoded import Encoded, count_pieces, hands_over_segments
 from xeval.support.errors import ModelError, PredictionError
@@ -180,7 +181,8 @@ def pseudo_log_likelihoods(
         compute.matmuls(),
         compute.autocast(),
     ):
-        for batch, of_batch in within_memory(likelihoods_of, even_batches(lengths, budget), lengths, compute):
+        batches = even_batches(lengths, budget)
+        for batch, of_batch in within_memory(likelihoods_of, batches, lengths, compute, at_once=is_packed(model)):
             likelihoods[batch] = of_batch
             on_pieces(len(batch))
     if not np.isfinite(likelihoods).all():
@@ -199,7 +201,7 @@ def _masked(encoded: Encoded, sentences: np.ndarray, begins: np.ndarray, ends: n
     return replace(copies, input_ids=ids)
 
 
-class _Chosen:
+class _Chosen(threading.local):
     """Makes a model's head compute one token of each sequence: the vocabulary is most of its work."""
 
     places: tuple[torch.Tensor | int, torch.Tensor]  # of the chosen tokens in the encoder's output
@@ -208,8 +210,7 @@ class _Chosen:
     def only(self, model: PreTrainedModel) -> Iterator[None]:
         """While this lasts, compute the head, and where possible the last layer, for the chosen tokens only."""
         layers = layers_of(model)
-        is_packed = model.config._attn_implementation == packed_attention.NAME
-        if is_packed and layers is not None and model.config.model_type not in own_attention.TYPES:
+        if is_packed(model) and layers is not None and model.config.model_type not in own_attention.TYPES:
             hooks = compute_first_tokens_only(layers[-1])
         else:
             hooks = [model.base_model.register_forward_hook(self._take)]
@@ -227,7 +228,7 @@ class _Chosen:
         """Return the logits, (b, V), of the token at place `within`, (b,), in each of the (b,) `copies`."""
         config, rows, device = model.config, np.arange(len(copies)), compute.device
         columns = torch.from_numpy(within).to(device)
-        if config._attn_implementation == packed_attention.NAME:
+        if is_packed(model):
             inputs, sequences = pack(copies, rows, config, device, compute.token_granule())
             at = sequences.starts.long()  # (B,) among the packed tokens, where padding may be one more sequence
             at[sequences.places] += columns

@@ -11,7 +11,7 @@ from transformers import PreTrainedModel
 from xeval.engine.batches import even_batches, within_memory
 from xeval.engine.devices import Compute
 from xeval.engine.fast_path.blocked_weights import blocked_weights
-from xeval.engine.fast_path.forward import layers_of_one_input, logits_of, packed
+from xeval.engine.fast_path.forward import is_packed, layers_of_one_input, logits_of, packed
 from xeval.engine.loading import label_columns
 from xeval.engine.ranks import ALONE, Ranks
 from xeval.kinds.encoded import Encoded
@@ -108,7 +108,7 @@ def _outputs(
         compute.matmuls(),
         compute.autocast(),
     ):
-        for batch, logits in within_memory(outputs_of, batches, pairs.lengths, compute):
+        for batch, logits in within_memory(outputs_of, batches, pairs.lengths, compute, at_once=is_packed(model)):
             outputs.append((batch, logits))
             on_batch(len(batch))
     model.train(was_training)

@@ -54,9 +54,11 @@ def remember(
     reads: Reads,
     compute: Compute,
     on_batch: Callable[[int], None] = lambda n: None,
+    at_once: bool = False,
 ) -> Remembered:
     """Return `encoded` with the states that the encoder of `model` gives for its rows, without dropout.
 
+    If `at_once`, several threads may call the encoder at the same time (see `xeval.engine.batches.within_memory`).
     Raise ModelError if the head reads something else, and TrainingError if the states do not fit into memory.
     """
     of_tokens = reads == "every token"
@@ -66,7 +68,7 @@ def remember(
     try:
         with torch.no_grad(), blocked_weights(model, compute), compute.matmuls():
             pool = _take_tokens if of_tokens else _pool_of(model, encoded, compute)
-            states = _states(model, encoded, pool, of_tokens, compute, on_batch)
+            states = _states(model, encoded, pool, of_tokens, compute, on_batch, at_once)
     except (PredictionError, torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
         if not is_out_of_memory(error):
             raise
@@ -112,14 +114,17 @@ def _states(
     of_tokens: bool,
     compute: Compute,
     on_batch: Callable[[int], None],
+    at_once: bool,
 ) -> torch.Tensor:
     """Return the states, (S, hidden) or (total_tokens, hidden), float32 on a processor."""
     n = len(encoded.input_ids) if of_tokens else len(encoded)
     states = torch.empty(n, model.config.hidden_size)
     batches = even_batches(encoded.lengths, compute.token_budget())
-    for batch, of_batch in within_memory(
-        lambda batch: pool(*_last_layer(model, encoded, batch, compute)).cpu(), batches, encoded.lengths, compute
-    ):
+
+    def states_of(batch: np.ndarray) -> torch.Tensor:  # (b, hidden) or (tokens, hidden)
+        return pool(*_last_layer(model, encoded, batch, compute)).cpu()
+
+    for batch, of_batch in within_memory(states_of, batches, encoded.lengths, compute, at_once):
         places = encoded.tokens_of(batch) if of_tokens else batch
         states[torch.from_numpy(places)] = of_batch
         on_batch(len(batch))

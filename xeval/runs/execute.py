@@ -565,7 +565,7 @@ class OneRun:
         n, unit = sum(map(len, encoded.values())), self.kind.unit
         with self.reporter.phase("encode", n, unit if self.kind.sequences_together == 1 else "sequences") as phase:
             return {
-                name: remember(model, each, self.kind.reads, self.spec.compute, phase.advance)
+                name: remember(model, each, self.kind.reads, self.spec.compute, phase.advance, can_pack(model))
                 for name, each in encoded.items()
             }
 

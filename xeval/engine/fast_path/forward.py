@@ -50,6 +50,12 @@ def can_pack(model: PreTrainedModel) -> bool:
     return is_tested and is_plain
 
 
+def is_packed(model: PreTrainedModel) -> bool:
+    """Return whether `model` computes on packed input now."""
+    attention: str = model.config._attn_implementation
+    return attention == packed_attention.NAME
+
+
 def layers_of(model: PreTrainedModel) -> torch.nn.ModuleList | None:
     """Return the layers of an encoder built like BERT, whose last output is the last hidden state; otherwise None."""
     path = _AS_BERT.get(model.config.model_type)
@@ -64,11 +70,10 @@ def packed(model: PreTrainedModel, reads: Reads = "first token", pairs: Encoded 
     If the head `reads` first tokens only, the last layer computes no others. If the states of `pairs` are remembered,
     there is nothing to pack.
     """
-    usual = model.config._attn_implementation
-    if not can_pack(model) or usual == packed_attention.NAME or isinstance(pairs, Remembered):
+    if not can_pack(model) or is_packed(model) or isinstance(pairs, Remembered):
         yield
         return
-    layers, hooks = layers_of(model), list[RemovableHandle]()
+    usual, layers, hooks = model.config._attn_implementation, layers_of(model), list[RemovableHandle]()
     if model.config.model_type in own_attention.TYPES:
         assert layers is not None
         with packing_own_attention(model, layers, reads == "first token"), faster_dropout(model):
@@ -125,7 +130,7 @@ def logits_of(model: PreTrainedModel, pairs: Encoded, rows: np.ndarray, compute:
     if isinstance(pairs, Remembered):
         outputs = logits_in(head_outputs(model, pairs.states_of(rows).to(compute.device)))
         return outputs[0] if pairs.of_tokens else outputs
-    if config._attn_implementation == packed_attention.NAME:
+    if is_packed(model):
         inputs, sequences = pack(pairs, rows, config, compute.device, compute.token_granule())
         logits = logits_in(model(**inputs, sequences=sequences))
         return logits[sequences.places] if logits.ndim == 2 else logits[0, sequences.tokens_in_place()]

@@ -1,5 +1,6 @@
 """Linear layers that read one input and are computed as one product, though a model calls them one after the other."""
 
+import threading
 import weakref
 from collections.abc import Callable, Sequence
 
@@ -17,8 +18,11 @@ def groups_of(
     return [*of_one_input, *((layer,) for layer in layers if layer not in grouped)]
 
 
-class OneInput:
-    """`layers` that are always called with the same input: the first call computes the outputs of all."""
+class OneInput(threading.local):
+    """`layers` that are always called with the same input: the first call computes the outputs of all.
+
+    Each thread has an input of its own.
+    """
 
     def __init__(self, layers: Sequence[torch.nn.Linear]) -> None:
         self.layers, self.sizes = tuple(layers), [layer.out_features for layer in layers]

@@ -4,6 +4,7 @@ Meanwhile, their attention modules have another `forward`. The arguments of the 
 hooks tell them which sequences a batch has and whether queries are of first tokens only.
 """
 
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -17,8 +18,8 @@ from xeval.engine.fast_path.distances import Distances, attend_with_distances
 from xeval.engine.fast_path.packing import Sequences
 
 
-class _Batch:
-    """What attention needs to know about the current batch."""
+class _Batch(threading.local):
+    """What attention needs to know about a thread's current batch."""
 
     sequences: Sequences
     whole: torch.Tensor | None = None  # (1, total_tokens, hidden) while a layer runs for first tokens only

@@ -1,5 +1,6 @@
 """Packed layers under a head that is shown padded output, so that it works unchanged however it pools."""
 
+import threading
 from typing import Any
 
 import torch
@@ -26,8 +27,8 @@ def show_padded(model: PreTrainedModel) -> list[RemovableHandle]:
     return handles
 
 
-class _Hooks:
-    """What the hooks know about the current batch."""
+class _Hooks(threading.local):
+    """What the hooks know about a thread's current batch."""
 
     sequences: Sequences
     mask: torch.Tensor  # (B, L) bool: where there are tokens
