@@ -24,12 +24,13 @@ from xeval.support.freed_memory import keep_freed_memory
 def compare(architecture: str, n_rounds: int, n_rows: int) -> str:
     """Run all contenders in turns; on a GPU, each does more work, since it is faster.
 
+    On a processor, faster contenders do more too. xeval computes several evaluation batches at once if it has enough.
     Contenders in bfloat16 are left out on a processor that is slow at it, where a step of the Trainer took minutes.
     """
     is_fast_at_bfloat16 = devices.choose("auto", "auto").dtype_name == "bfloat16"
     kinds = IN_BFLOAT16 if is_fast_at_bfloat16 else IN_FLOAT32
-    n_steps = {"flags": 3, "bfloat16": 6}
-    sizes = {kind: inputs.Size(3, n_steps.get(kind, 1), n_rows) for kind in kinds}
+    n_steps, times_as_many = {"flags": 3, "bfloat16": 6}, {"flags": 4, "float32": 3, "bfloat16": 9}
+    sizes = {kind: inputs.Size(3, n_steps.get(kind, 1), n_rows * times_as_many.get(kind, 1)) for kind in kinds}
     if torch.cuda.is_available():
         n_rounds = 3  # each records graphs anew, and in the first, every length is new to the Trainer
         sizes = dict.fromkeys(ON_A_GPU, inputs.Size(10, 50, 1_600))
