@@ -11,6 +11,8 @@ from typing import TypeVar
 
 import torch
 
+from xeval.support.freed_memory import give_back_freed_memory
+
 _MOST = 4  # batches, since each takes memory
 
 T = TypeVar("T")
@@ -33,6 +35,7 @@ def results_at_once(compute: Callable[[T], R], batches: Sequence[T], n: int) -> 
     modes = torch.is_grad_enabled(), torch.is_autocast_enabled("cpu"), torch.get_autocast_dtype("cpu")
     pool = ThreadPoolExecutor(n, initializer=_begin, initargs=(n_threads // n, *modes))
     waiting: deque[Future[R]] = deque()
+    give_back_freed_memory()  # each thread has its own, which no other can use
     try:
         for batch in batches:
             waiting.append(pool.submit(compute, batch))
@@ -42,6 +45,7 @@ def results_at_once(compute: Callable[[T], R], batches: Sequence[T], n: int) -> 
             yield waiting.popleft().result()
     finally:
         pool.shutdown(cancel_futures=True)
+        give_back_freed_memory()
         torch.set_num_threads(n_threads)
 
 

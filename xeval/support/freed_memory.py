@@ -20,3 +20,15 @@ def keep_freed_memory() -> None:
     if mallopt is not None:
         mallopt(_M_MMAP_THRESHOLD, _LARGEST_KEPT_BYTES)
         mallopt(_M_TRIM_THRESHOLD, _KEPT_BYTES)
+
+
+def give_back_freed_memory() -> None:
+    """Return all freed memory to the system, if the C library can.
+
+    https://man7.org/linux/man-pages/man3/malloc_trim.3.html
+    """
+    if sys.platform != "linux":
+        return
+    malloc_trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # musl's libraries have none
+    if malloc_trim is not None:
+        malloc_trim(0)
