@@ -45,12 +45,12 @@ def threads(n: int) -> Iterator[None]:
 
 
 @contextmanager
-def meeting_in_each_layer(model: torch.nn.Module, n: int) -> Iterator[None]:
-    """Let no batch enter or leave a module before `n` batches do, so that they mix as much as they can.
+def meeting_in_each_layer(model: torch.nn.Module) -> Iterator[None]:
+    """Let no batch enter or leave a module before two batches do, so that they mix as much as they can.
 
     DeBERTa calls dropout for each length, which batches have different numbers of.
     """
-    barrier = threading.Barrier(n, timeout=20)
+    barrier = threading.Barrier(2, timeout=20)
 
     def meet(*_: object) -> None:
         barrier.wait()
@@ -65,13 +65,13 @@ def meeting_in_each_layer(model: torch.nn.Module, n: int) -> Iterator[None]:
             handle.remove()
 
 
-def rows(tokenizer, compute: Compute, n: int = 2) -> Encoded:
-    """As many rows as make `n` times 2 batches or more, all of which find partners to meet."""
+def rows(tokenizer, compute: Compute) -> Encoded:
+    """Rows of four batches or more, an even number, so that each finds another to meet."""
     of_all = [row for language in WORDS for row in make_pairs(language, 9)]
     encoded = encode(KIND, tokenizer, labelled_pairs("en", of_all), 96)
-    while len(even_batches(encoded.lengths, compute.token_budget())) % n:
+    while len(even_batches(encoded.lengths, compute.token_budget())) % 2:
         encoded = encoded.take(np.arange(len(encoded) - 1))
-    assert len(even_batches(encoded.lengths, compute.token_budget())) >= 2 * n
+    assert len(even_batches(encoded.lengths, compute.token_budget())) >= 4
     return encoded
 
 
@@ -83,7 +83,7 @@ def classifier(model_type: str, tokenizer, pooling: str | None = None) -> torch.
 
 def held_to_one_by_one(model: torch.nn.Module, encoded: Encoded, compute: Compute) -> None:
     one_by_one = predict_logits(model, encoded, compute)
-    with threads(2), meeting_in_each_layer(model, 2):
+    with threads(2), meeting_in_each_layer(model):
         at_once = predict_logits(model, encoded, compute)
     assert np.ptp(one_by_one, axis=0).max() > 1e-4
     np.testing.assert_array_equal(at_once, one_by_one)
@@ -121,7 +121,7 @@ def test_states_of_frozen_encoders_are_the_same(model_type, compute):
     tokenizer = TYPES[model_type][0]()
     model, encoded = classifier(model_type, tokenizer), rows(tokenizer, compute)
     one_by_one = remember(model, encoded, "every token", compute).states
-    with threads(2), meeting_in_each_layer(model.base_model, 2):
+    with threads(2), meeting_in_each_layer(model.base_model):
         at_once = remember(model, encoded, "every token", compute, at_once=True).states
     assert one_by_one.std() > 0.1 and torch.equal(at_once, one_by_one)
 
@@ -134,14 +134,11 @@ def test_likelihoods_of_masked_pieces_are_the_same(model_type):
     torch.manual_seed(0)
     model = AutoModelForMaskedLM.from_config(tiny_config(model_type, tokenizer)).eval()
     texts = [" ".join(pair[:2]) for language in ("en", "de") for pair in make_pairs(language, 6)]
-
-    def likelihoods(n_sentences: int) -> np.ndarray:
-        pieces = pieces_of(tokenizer, texts[:n_sentences], spaces_between_words=True)
-        return pseudo_log_likelihoods(model, pieces, tokenizer.mask_token_id, Masking.piece, FLOAT32)
-
-    one_by_one = likelihoods(len(texts))
+    pieces = pieces_of(tokenizer, texts, spaces_between_words=True)
+    ask = model, pieces, tokenizer.mask_token_id, Masking.piece, FLOAT32
+    one_by_one = pseudo_log_likelihoods(*ask)
     with threads(2):
-        at_once = likelihoods(len(texts))
+        at_once = pseudo_log_likelihoods(*ask)
     assert np.ptp(one_by_one) > 1
     np.testing.assert_array_equal(at_once, one_by_one)
 

@@ -7,6 +7,7 @@ process is xeval's own, and not for the library.
 
 import ctypes
 import sys
+from collections.abc import Callable
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # https://man7.org/linux/man-pages/man3/mallopt.3.html
 _KEPT_BYTES, _LARGEST_KEPT_BYTES = 2**31 - 1, 2**30
@@ -14,10 +15,7 @@ _KEPT_BYTES, _LARGEST_KEPT_BYTES = 2**31 - 1, 2**30
 
 def keep_freed_memory() -> None:
     """Keep up to 2 GiB of freed memory, in blocks of up to 1 GiB, if the C library has such a setting."""
-    if sys.platform != "linux":
-        return
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)  # musl's libraries have none
-    if mallopt is not None:
+    if mallopt := _in_c_library("mallopt"):
         mallopt(_M_MMAP_THRESHOLD, _LARGEST_KEPT_BYTES)
         mallopt(_M_TRIM_THRESHOLD, _KEPT_BYTES)
 
@@ -27,8 +25,10 @@ def give_back_freed_memory() -> None:
 
     https://man7.org/linux/man-pages/man3/malloc_trim.3.html
     """
-    if sys.platform != "linux":
-        return
-    malloc_trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # musl's libraries have none
-    if malloc_trim is not None:
+    if malloc_trim := _in_c_library("malloc_trim"):
         malloc_trim(0)
+
+
+def _in_c_library(name: str) -> Callable[..., int] | None:
+    """Return this function of the C library, if it has one; musl's has neither of these."""
+    return getattr(ctypes.CDLL(None), name, None) if sys.platform == "linux" else None
